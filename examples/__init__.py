@@ -1,0 +1,1 @@
+"""Gallery scripts (``plot_*.py``), benchmarks, and the models and data they share."""

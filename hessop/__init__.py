@@ -1,0 +1,18 @@
+"""The curvature of a neural network as a SciPy LinearOperator."""
+
+from hessop import synthetic as synthetic
+from hessop._results import ConfidenceInterval as ConfidenceInterval
+from hessop._results import ConvergenceWarning as ConvergenceWarning
+from hessop._results import EigenResult as EigenResult
+from hessop._results import Estimate as Estimate
+from hessop._results import NoConvergence as NoConvergence
+from hessop._results import PrecisionWarning as PrecisionWarning
+from hessop._results import Tridiagonal as Tridiagonal
+from hessop.krylov import deflated_power_iteration as deflated_power_iteration
+from hessop.krylov import eigsh as eigsh
+from hessop.krylov import lanczos as lanczos
+from hessop.krylov import tridiagonalize as tridiagonalize
+from hessop.operators import HessianOperator as HessianOperator
+from hessop.operators import TorchOperator as TorchOperator
+from hessop.operators import aslinearoperator as aslinearoperator
+from hessop.operators import deflate as deflate

@@ -1,0 +1,62 @@
+"""What every room multiplies with: a symmetric linear map on torch row vectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from hessop import _validation
+
+
+class Product(ABC):
+    """
+    A symmetric map ``V |-> A V`` on blocks of row vectors, all on one torch device.
+
+    Blocks are ``(k, n)``, so that each of the ``k`` vectors is contiguous. A subclass defines
+    `_apply`; everybody else calls `matmat`, which counts.
+
+    Attributes
+    ----------
+    n : int
+        Length of a vector.
+    dtype : torch.dtype
+        ``torch.float32`` or ``torch.float64``: what goes in and comes out.
+    device : torch.device
+        Where blocks live.
+    n_matvec : int
+        Vectors multiplied so far.
+    """
+
+    def __init__(self, n: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.n = n
+        self.dtype = dtype
+        self.device = device
+        self.n_matvec = 0
+
+    @abstractmethod
+    def _apply(self, V: torch.Tensor) -> torch.Tensor:
+        """A fresh, contiguous ``(k, n)`` tensor; `V` is neither kept nor written."""
+
+    def matmat(self, V: torch.Tensor) -> torch.Tensor:
+        """
+        Multiply a block of row vectors.
+
+        Parameters
+        ----------
+        V : torch.Tensor, shape (k, n)
+            Rows to multiply, of this product's dtype and on its device. Not written.
+
+        Returns
+        -------
+        torch.Tensor, shape (k, n)
+            A new contiguous tensor whose row ``i`` is ``A V[i]``.
+
+        Raises
+        ------
+        ValueError
+            If `V` has another shape, dtype or device.
+        """
+        _validation.check_block(V, self.n, self.dtype, self.device)
+        self.n_matvec += V.shape[0]
+        return self._apply(V)

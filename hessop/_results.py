@@ -1,0 +1,196 @@
+"""What the algorithms return, warn with and raise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import eigh_tridiagonal
+from scipy.sparse.linalg import ArpackNoConvergence
+from scipy.stats import t as student_t
+
+
+class ConvergenceWarning(RuntimeWarning):
+    """Something asked for was not reached; the result says what."""
+
+
+class PrecisionWarning(RuntimeWarning):
+    """A tolerance lies below what the products can resolve and was raised to it."""
+
+
+class NoConvergence(ArpackNoConvergence):  # type: ignore[misc]
+    """
+    `eigsh` ran out of iterations.
+
+    A subclass of `scipy.sparse.linalg.ArpackNoConvergence`, so that an ``except`` clause written
+    for SciPy works.
+
+    Attributes
+    ----------
+    eigenvalues : ndarray, shape (c,)
+        The eigenvalues that did converge, ascending.
+    eigenvectors : ndarray, shape (n, c)
+        Their eigenvectors, in columns.
+    """
+
+    def __init__(self, text: str, eigenvalues: Any, eigenvectors: Any) -> None:
+        super().__init__("%s", eigenvalues, eigenvectors)
+        self.args = (text,)
+
+
+@dataclass(frozen=True)
+class EigenResult:
+    """
+    Eigenpairs and what they are worth. Unpacks as ``w, v = result``.
+
+    Attributes
+    ----------
+    eigenvalues : ndarray of float64, shape (k,)
+        Ascending.
+    eigenvectors : ndarray or torch.Tensor, shape (n, k)
+        Orthonormal columns, in the array type and dtype of the operator.
+    residuals : ndarray of float64, shape (k,)
+        ``||A v - w v||``; by the Lanczos relation unless they were measured (``verify=True``).
+    error_bounds : ndarray of float64, shape (k,)
+        ``|w - lambda| <= error_bounds`` for some eigenvalue ``lambda`` of `A`: the residual plus
+        the noise seen in the products.
+    converged : ndarray of bool, shape (k,)
+        Whether the residual is below ``max(tol, noise) * max|w|``.
+    n_matvec : int
+        Products spent, of one vector each.
+    n_restart : int
+        How often the basis was full and was restarted.
+    """
+
+    eigenvalues: NDArray[np.float64]
+    eigenvectors: Any
+    residuals: NDArray[np.float64]
+    error_bounds: NDArray[np.float64]
+    converged: NDArray[np.bool_]
+    n_matvec: int
+    n_restart: int
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as SciPy's tuple ``(w, v)``."""
+        return iter((self.eigenvalues, self.eigenvectors))
+
+
+@dataclass(frozen=True)
+class Tridiagonal:
+    """
+    A tridiagonal projection ``V^T A V = T`` from one Lanczos sweep.
+
+    Attributes
+    ----------
+    alpha : ndarray of float64, shape (m,)
+        Diagonal of `T`.
+    beta : ndarray of float64, shape (m,)
+        ``beta[:-1]`` is the off-diagonal of `T` (zero where the sweep was restarted in a fresh
+        direction), ``beta[-1]`` the norm of what is left over: ``A V = V T + beta[-1] v e_m^T``.
+    basis : ndarray or torch.Tensor, shape (n, m)
+        The Lanczos vectors, in columns.
+    """
+
+    alpha: NDArray[np.float64]
+    beta: NDArray[np.float64]
+    basis: Any
+
+    def eigh(self, m: int | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """
+        Ritz values and eigenvectors of the leading block of `T`.
+
+        Parameters
+        ----------
+        m : int, optional
+            Size of the block, at least 1. Default: all of it.
+
+        Returns
+        -------
+        theta : ndarray, shape (m,)
+            Ritz values, ascending.
+        Y : ndarray, shape (m, m)
+            Eigenvectors of the block, in columns.
+        """
+        m = len(self.alpha) if m is None else m
+        theta, Y = eigh_tridiagonal(self.alpha[:m], self.beta[: m - 1])
+        return theta, Y
+
+    def residuals(self, m: int | None = None) -> NDArray[np.float64]:
+        """
+        Residual norms of the Ritz pairs, by the Lanczos relation.
+
+        Parameters
+        ----------
+        m : int, optional
+            Size of the leading block. Default: all of it.
+
+        Returns
+        -------
+        ndarray, shape (m,)
+            ``beta[m-1] |e_m^T y|`` for each Ritz pair, in the order of `eigh`.
+        """
+        m = len(self.alpha) if m is None else m
+        residuals: NDArray[np.float64] = self.beta[m - 1] * np.abs(self.eigh(m)[1][-1])
+        return residuals
+
+
+class ConfidenceInterval(NamedTuple):
+    """An interval, with SciPy's field names ``low`` and ``high``."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """
+    The mean of independent samples, with its error. ``float(e)`` is the estimate.
+
+    Attributes
+    ----------
+    samples : ndarray of float64, shape (s,)
+        One unbiased value per probe.
+    n_matvec : int
+        Products spent, of one vector each.
+    """
+
+    samples: NDArray[np.float64]
+    n_matvec: int
+
+    @property
+    def estimate(self) -> float:
+        """The mean of the samples."""
+        return float(np.mean(self.samples))
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the mean, ``std(ddof=1) / sqrt(s)``; NaN for one sample."""
+        s = len(self.samples)
+        return float(np.std(self.samples, ddof=1) / np.sqrt(s)) if s > 1 else float("nan")
+
+    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
+        """
+        Student's interval for the mean over all possible probes.
+
+        Parameters
+        ----------
+        confidence_level : float, optional
+            Between 0 and 1. Default 0.95.
+
+        Returns
+        -------
+        ConfidenceInterval
+            ``low`` and ``high``; NaN for one sample, of no width where all samples agree.
+        """
+        s, error = len(self.samples), self.standard_error
+        if s < 2:
+            return ConfidenceInterval(float("nan"), float("nan"))
+        half = error * float(student_t.ppf(0.5 + confidence_level / 2, s - 1))
+        return ConfidenceInterval(self.estimate - half, self.estimate + half)
+
+    def __float__(self) -> float:
+        """The estimate."""
+        return self.estimate

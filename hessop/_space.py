@@ -1,0 +1,88 @@
+"""The vector space: every reduction over, and every random draw along, the parameter axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+# A float32 product over at most this many entries, then float64: the error of a long reduction
+# stays at that of a short one without a float64 copy of the basis.
+_CHUNK = 1 << 15
+
+
+class LocalSpace:
+    """
+    Vectors of length n on one device of one process.
+
+    Results of reductions are float64 tensors on the device, so that nothing waits for the host.
+    """
+
+    def __init__(self, n: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.n = n
+        self.dtype = dtype
+        self.device = device
+        self.eps = float(torch.finfo(dtype).eps)
+
+    def dot(self, v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """``v . w`` in float64, a 0-d tensor."""
+        return torch.dot(v.double(), w.double())
+
+    def norm(self, w: torch.Tensor) -> torch.Tensor:
+        """``||w||`` in float64, a 0-d tensor."""
+        if self.dtype == torch.float32:
+            return torch.linalg.vector_norm(w.double())  # no square of a float32 overflows
+        # Divide by a power of two, which is exact, so that no square over- or underflows.
+        largest = w.abs().max().clamp_min(torch.finfo(self.dtype).tiny)
+        unit = torch.exp2(torch.floor(torch.log2(largest)))
+        return torch.linalg.vector_norm(w / unit) * unit
+
+    def project(self, V: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """``V w`` for rows V of shape (m, n), in float64, shape (m,)."""
+        if self.dtype == torch.float64 or self.n <= _CHUNK:
+            return torch.mv(V, w).double()
+        total = torch.zeros(V.shape[0], dtype=torch.float64, device=self.device)
+        for a in range(0, self.n, _CHUNK):
+            total += torch.mv(V[:, a : a + _CHUNK], w[a : a + _CHUNK])
+        return total
+
+    def subtract(self, w: torch.Tensor, V: torch.Tensor, h: torch.Tensor) -> None:
+        """``w -= V^T h`` in place, for rows V of shape (m, n)."""
+        w.addmv_(V.T, h.to(self.dtype), alpha=-1)
+
+    def combine(self, S: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
+        """``S V`` for coefficients S of shape (k, m) and rows V of shape (m, n)."""
+        return torch.mm(S.to(device=self.device, dtype=self.dtype), V)
+
+    def draw(self, rng: np.random.Generator, distribution: str) -> torch.Tensor:
+        """
+        One random probe, shape (n,), ``E[z z^T] = I``.
+
+        Drawn on the host from a NumPy generator: every device, and either precision, sees the
+        same probe.
+        """
+        out = torch.empty(self.n, dtype=self.dtype)
+        for a in range(0, self.n, _CHUNK):
+            size = min(_CHUNK, self.n - a)
+            z: np.ndarray[Any, Any]
+            if distribution == "rademacher":
+                z = rng.integers(0, 2, size=size, dtype=np.int8) * 2 - 1
+            else:
+                z = rng.standard_normal(size)
+            out[a : a + size] = torch.from_numpy(z)
+        return out.to(self.device)
+
+
+def children(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
+    """
+    Independent generators, one per probe: probe i is the same however probes are grouped.
+
+    A generator without a seed sequence (one wrapped around a legacy state) cannot spawn; it
+    seeds a new sequence instead.
+    """
+    try:
+        return list(rng.spawn(count))
+    except TypeError:
+        seed = [int(word) for word in rng.integers(1 << 32, size=4)]
+        return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]

@@ -1,0 +1,270 @@
+"""The one Lanczos sweep of the house, a step at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hessop import _validation
+from hessop._space import LocalSpace
+from hessop.krylov import reorthogonalization
+from hessop.krylov.basis import Basis, Window
+
+# What is left after orthogonalisation counts as nothing below this multiple of eps * scale.
+_BREAKDOWN = 10.0
+# Asymmetry beyond this cannot be rounding or noise of a symmetric operator.
+_ASYMMETRY = 1e-2
+
+
+@dataclass
+class Row:
+    """
+    What is known of one row of the projection ``V A V^T``.
+
+    Attributes
+    ----------
+    alpha : float or None
+        Its diagonal coefficient; None while the row waits to be multiplied.
+    start, coupling : int, ndarray
+        Its coefficients on the rows ``start, start + 1, ...`` that were multiplied before it.
+    """
+
+    alpha: float | None = None
+    start: int = 0
+    coupling: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def couple(self, row: int, value: float) -> None:
+        """Note the coefficient on one more row."""
+        end = self.start + len(self.coupling)
+        first, last = (min(row, self.start), max(row + 1, end)) if end > self.start else (row, row + 1)
+        wider = np.zeros(last - first)
+        wider[self.start - first : end - first] = self.coupling
+        wider[row - first] = value
+        self.start, self.coupling = first, wider
+
+
+class Sweep:
+    """
+    Grows an orthonormal basis by one product at a time.
+
+    ``A V_E^T = V_E^T T + V_P^T C`` holds throughout, where E are the rows that were multiplied
+    and P those that wait. An ordinary Lanczos process has one row waiting, what the last step
+    left over. `fresh` adds another in a random direction, which is how breakdown is survived and
+    how further copies of an eigenvalue are found; `restart` replaces E by few Ritz vectors.
+
+    Whoever drives it multiplies, ``sweep.absorb(product.matmat(sweep.vector()[None])[0])``, so
+    that several sweeps can share one block product.
+
+    Parameters
+    ----------
+    space : LocalSpace
+        Where the vectors live.
+    start : torch.Tensor, shape (n,)
+        First direction.
+    reorth : str
+        One of `reorthogonalization.METHODS`.
+    lock : Basis, optional
+        Rows to stay orthogonal to: the operator is seen on their complement only.
+    keep : bool, optional
+        Whether the basis is kept. Without, the last two rows are, and only "none" works.
+
+    Attributes
+    ----------
+    rows : list of Row
+        The projection, row by row.
+    waiting : list of int
+        The rows not multiplied yet, the next one last.
+    scale : float
+        The largest ``||A v||`` so far, a lower bound of ``||A||``.
+    """
+
+    def __init__(
+        self,
+        space: LocalSpace,
+        start: torch.Tensor,
+        *,
+        reorth: str,
+        lock: Basis | None = None,
+        keep: bool = True,
+    ) -> None:
+        self.space = space
+        self.basis = Basis(space) if keep else Window(space)
+        self.rows: list[Row] = []
+        self.waiting: list[int] = []
+        self.scale = 0.0
+        self._asymmetry = 0.0
+        self._lock = Basis(space) if lock is None else lock
+        self._policy = reorthogonalization.policy(reorth, space.eps, space.n)
+        if not self._add(start):
+            raise ValueError(
+                _validation.message("v0", "not lie in the span of lock", "a vector in it")
+            )
+
+    @property
+    def noise(self) -> float:
+        """
+        What cannot be told from nothing, relative to `scale`.
+
+        The coefficients that symmetry says are zero, or what counts as breakdown.
+        """
+        seen = self._asymmetry / self.scale if self.scale else 0.0
+        return max(_BREAKDOWN * self.space.eps, seen)
+
+    @property
+    def size(self) -> int:
+        """How many rows there can be: n less those locked."""
+        return self.space.n - len(self._lock)
+
+    @property
+    def multiplied(self) -> list[int]:
+        """The rows that were multiplied, E."""
+        return [i for i, row in enumerate(self.rows) if row.alpha is not None]
+
+    def vector(self, row: int | None = None) -> torch.Tensor:
+        """The row to multiply next: the newest that waits, or the one asked for."""
+        if row is not None:
+            self.waiting.remove(row)
+            self.waiting.append(row)
+        return self.basis.row(self.waiting[-1])
+
+    def absorb(self, w: torch.Tensor) -> bool:
+        """
+        Take in `w`, the product of `vector()`, which is overwritten.
+
+        Returns whether anything was left over, to be multiplied next; nothing is where the
+        Krylov space is exhausted. One transfer to the host, a second one under "selective".
+        """
+        number = self.waiting.pop()
+        row, v = self.rows[number], self.basis.row(number)
+        if len(row.coupling):
+            self.basis.subtract(w, torch.from_numpy(row.coupling).to(w.device), row.start)
+        alpha = self.space.dot(v, w)
+        w -= alpha.to(w.dtype) * v
+        self._purge(w, self._lock)
+
+        passes = self._policy.passes(lambda: self._coefficients(row, alpha, w))
+        if passes:
+            zeros = self._purge(w, self.basis)
+            for _ in range(passes - 1):
+                self._purge(w, self._lock)
+                self._purge(w, self.basis)
+            self._purge(w, self._lock)
+        else:  # at least the row before: local orthogonality holds without any pass
+            before = [i for i in (number - 1,) if i >= 0]
+            zeros = torch.stack([self.space.dot(self.basis.row(i), w) for i in before] or [0 * alpha])
+        numbers = torch.cat([torch.stack([alpha, self.space.norm(w)]), zeros]).cpu().numpy()
+        if not np.isfinite(numbers).all():
+            raise _validation.finite_product("A")
+        row.alpha, beta = float(numbers[0]), float(numbers[1])
+        self._learn(number, beta, numbers[2:], complete=passes > 0)
+        return self._continue(number, w, beta)
+
+    def fresh(self, rng: np.random.Generator) -> bool:
+        """Add a random direction orthogonal to everything; False if there is none left."""
+        while len(self.basis) < self.size:
+            if self._add(self.space.draw(rng, "gaussian")):
+                return True
+        return False
+
+    def projection(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The matrices T, (E, E), and C, (P, E)."""
+        full = np.zeros((len(self.rows), len(self.rows)))
+        for i, row in enumerate(self.rows):
+            full[i, row.start : row.start + len(row.coupling)] = row.coupling
+        full += full.T
+        done = self.multiplied
+        T = full[np.ix_(done, done)]
+        T[np.diag_indices_from(T)] = [self.rows[i].alpha for i in done]
+        return T, full[np.ix_(self.waiting, done)]
+
+    def tridiagonal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """
+        Coefficients alpha and beta of a sweep that was never restarted, each of shape (m,).
+
+        ``beta[j]`` couples row j to row j + 1: 0 where that is a fresh direction, or nothing.
+        """
+        m = len(self.multiplied)
+        beta = [float(row.coupling[-1]) if len(row.coupling) else 0.0 for row in self.rows[1:]]
+        alpha = np.array([self.rows[i].alpha for i in range(m)], dtype=np.float64)
+        return alpha, np.array([*beta, 0.0][:m])
+
+    def spread(self, S: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Coefficients on E, shape (k, E), as coefficients on all rows."""
+        full = np.zeros((len(S), len(self.rows)))
+        full[:, self.multiplied] = S
+        return full
+
+    def restart(self, theta: NDArray[np.float64], S: NDArray[np.float64]) -> None:
+        """Replace E by Ritz vectors: values theta (k,), coefficients S (k, E)."""
+        _, C = self.projection()
+        waiting = np.zeros((len(self.waiting), len(self.rows)))
+        waiting[np.arange(len(self.waiting)), self.waiting] = 1.0
+        self.basis.replace(np.vstack([self.spread(S), waiting]))
+        self.rows = [Row(float(t)) for t in theta]
+        self.waiting = list(range(len(theta), len(theta) + len(waiting)))
+        self.rows += [Row(None, 0, coupling) for coupling in C @ S.T]
+
+    def _coefficients(self, row: Row, alpha: torch.Tensor, w: torch.Tensor) -> tuple[float, ...]:
+        """What the selective policy needs: alpha, beta and the coupling to the row before."""
+        alpha_beta = torch.stack([alpha, self.space.norm(w)]).tolist()
+        return (*alpha_beta, float(row.coupling[-1]) if len(row.coupling) else 0.0)
+
+    @staticmethod
+    def _purge(w: torch.Tensor, basis: Basis) -> torch.Tensor:
+        """One pass of block Gram-Schmidt; the coefficients found."""
+        h = basis.project(w)
+        basis.subtract(w, h)
+        return h
+
+    def _learn(self, number: int, beta: float, h: NDArray[np.float64], complete: bool) -> None:
+        """Scale, asymmetry, and the coefficients on rows that wait."""
+        row = self.rows[number]
+        size = math.hypot(row.alpha or 0.0, beta, *row.coupling, *h)
+        self.scale = max(self.scale, size)
+        zeros = h
+        if complete:
+            for i in self.waiting:
+                self.rows[i].couple(number, float(h[i]))
+            zeros = np.delete(h, self.waiting)
+        asymmetry = float(np.linalg.norm(zeros))
+        if asymmetry > _ASYMMETRY * self.scale:
+            raise ValueError(
+                _validation.message(
+                    "A",
+                    "be symmetric",
+                    f"|u.Av - v.Au| of {asymmetry / self.scale:.1e} relative to ||Av||",
+                    "Pass (A + A.T) / 2, or look for randomness in the product.",
+                )
+            )
+        self._asymmetry = max(self._asymmetry, asymmetry)
+
+    def _continue(self, number: int, w: torch.Tensor, beta: float) -> bool:
+        """Put what is left over in line, unless it is rounding."""
+        exhausted = len(self.basis) >= self.size
+        if exhausted or beta <= _BREAKDOWN * self.space.eps * self.scale:
+            return False
+        self._append(w, beta)
+        self.rows[-1].couple(number, beta)
+        return True
+
+    def _add(self, v: torch.Tensor) -> bool:
+        """Put a direction in line; False if nothing of it is orthogonal to what there is."""
+        v = v / self.space.norm(v).to(v.dtype)
+        for _ in range(3):
+            self._purge(v, self._lock)
+            self._purge(v, self.basis)
+            norm = float(self.space.norm(v))
+            if norm <= self.space.n * self.space.eps:
+                return False
+            v /= norm
+        self._append(v, 1.0)
+        return True
+
+    def _append(self, v: torch.Tensor, norm: float) -> None:
+        self.basis.append(v / norm)
+        self.waiting.append(len(self.rows))
+        self.rows.append(Row())

@@ -1,0 +1,8 @@
+"""Room 2: products put behind SciPy's operator interface, and the doors between array types."""
+
+from hessop.operators.adapt import TorchOperator as TorchOperator
+from hessop.operators.adapt import aslinearoperator as aslinearoperator
+from hessop.operators.adapt import enter as enter
+from hessop.operators.deflation import deflate as deflate
+from hessop.operators.face import ProductOperator as ProductOperator
+from hessop.operators.hessian import HessianOperator as HessianOperator

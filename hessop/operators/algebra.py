@@ -1,0 +1,64 @@
+"""Sums, multiples and deflation of products, without leaving the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hessop import _exchange, _validation
+from hessop._product import Product
+
+
+class SumProduct(Product):
+    """``V (A + B)``."""
+
+    def __init__(self, left: Product, right: Product) -> None:
+        super().__init__(left.n, torch.promote_types(left.dtype, right.dtype), left.device)
+        if left.device != right.device:
+            raise ValueError(
+                _validation.message(
+                    "A + B", "be of operators on one device", f"{left.device} and {right.device}"
+                )
+            )
+        self._left = left
+        self._right = right
+
+    def _apply(self, V: torch.Tensor) -> torch.Tensor:
+        left, right = (p.matmat(V.to(p.dtype)).to(self.dtype) for p in (self._left, self._right))
+        return left.add_(right)
+
+
+class ScaledProduct(Product):
+    """``V (factor A)``."""
+
+    def __init__(self, product: Product, factor: float) -> None:
+        super().__init__(product.n, product.dtype, product.device)
+        self._product = product
+        self._factor = factor
+
+    def _apply(self, V: torch.Tensor) -> torch.Tensor:
+        return self._product.matmat(V).mul_(self._factor)
+
+
+class DeflatedProduct(Product):
+    """``V (A - U^T diag(w) U)`` for rows U."""
+
+    def __init__(self, product: Product, w: torch.Tensor, U: torch.Tensor) -> None:
+        super().__init__(product.n, product.dtype, product.device)
+        self._product = product
+        self._w = w
+        self._U = U
+
+    def _apply(self, V: torch.Tensor) -> torch.Tensor:
+        out = self._product.matmat(V)
+        return out.addmm_((V @ self._U.T) * self._w, self._U, alpha=-1)
+
+
+def deflated(product: Product, w: Any, v: Any) -> DeflatedProduct:
+    """The product of ``A - v diag(w) v^T``; w and v of any array type, checked."""
+    v = _validation.columns("v", v, product.n)
+    w = _validation.vector("w", w, v.shape[1])
+    kind = {"dtype": product.dtype, "device": product.device}
+    rows = _exchange.to_torch(v, **kind).T.contiguous().clone()
+    return DeflatedProduct(product, _exchange.to_torch(w, **kind).clone(), rows)
