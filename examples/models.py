@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -10,7 +12,7 @@ from torch.nn import functional as F
 def mlp(sizes: tuple[int, ...], activation: type[nn.Module] = nn.Sigmoid) -> nn.Sequential:
     """A fully connected network; ``(784, 16, 10)`` with sigmoid has 12,730 parameters."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), activation()]
     return nn.Sequential(*layers[:-1])
 

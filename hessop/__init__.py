@@ -16,3 +16,6 @@ from hessop.operators import HessianOperator as HessianOperator
 from hessop.operators import TorchOperator as TorchOperator
 from hessop.operators import aslinearoperator as aslinearoperator
 from hessop.operators import deflate as deflate
+from hessop.quadrature import SpectralDensity as SpectralDensity
+from hessop.quadrature import slq as slq
+from hessop.quadrature import trace as trace

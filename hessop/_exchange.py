@@ -1,4 +1,4 @@
-"""The doors: the only file that knows NumPy and torch apart."""
+"""The doors: the only file that turns NumPy arrays into tensors, and back."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.dlpack import from_dlpack
 
-_TORCH_DTYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
-_NUMPY_DTYPES = {t: d for d, t in _TORCH_DTYPES.items()}
+_TORCH_DTYPES: dict[np.dtype[Any], torch.dtype] = {
+    np.dtype(np.float32): torch.float32,
+    np.dtype(np.float64): torch.float64,
+}
+_NUMPY_DTYPES: dict[torch.dtype, np.dtype[Any]] = {t: d for d, t in _TORCH_DTYPES.items()}
 
 
 def torch_dtype(dtype: Any) -> torch.dtype:
@@ -50,7 +54,7 @@ def to_torch(x: Any, *, dtype: torch.dtype, device: torch.device) -> torch.Tenso
         # torch.from_dlpack aborts the process on a negative stride (pytorch#188023).
         a = np.ascontiguousarray(a)
     try:
-        t = torch.from_dlpack(a)
+        t = from_dlpack(a)
     except (BufferError, RuntimeError, TypeError):
         # Read-only memory before NumPy 2.1's versioned DLPack, or a dtype DLPack lacks.
         t = torch.from_numpy(a.copy())

@@ -21,7 +21,7 @@ class PrecisionWarning(RuntimeWarning):
     """A tolerance lies below what the products can resolve and was raised to it."""
 
 
-class NoConvergence(ArpackNoConvergence):  # type: ignore[misc]
+class NoConvergence(ArpackNoConvergence):
     """
     `eigsh` ran out of iterations.
 

@@ -27,16 +27,19 @@ class LocalSpace:
 
     def dot(self, v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """``v . w`` in float64, a 0-d tensor."""
-        return torch.dot(v.double(), w.double())
+        product: torch.Tensor = torch.dot(v.double(), w.double())
+        return product
 
     def norm(self, w: torch.Tensor) -> torch.Tensor:
         """``||w||`` in float64, a 0-d tensor."""
         if self.dtype == torch.float32:
-            return torch.linalg.vector_norm(w.double())  # no square of a float32 overflows
+            v = w.double()  # where no square of a float32 overflows
+            return torch.dot(v, v).sqrt()
         # Divide by a power of two, which is exact, so that no square over- or underflows.
         largest = w.abs().max().clamp_min(torch.finfo(self.dtype).tiny)
         unit = torch.exp2(torch.floor(torch.log2(largest)))
-        return torch.linalg.vector_norm(w / unit) * unit
+        v = w / unit
+        return torch.dot(v, v).sqrt() * unit
 
     def project(self, V: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """``V w`` for rows V of shape (m, n), in float64, shape (m,)."""

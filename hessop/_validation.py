@@ -72,9 +72,7 @@ def basis_size(ncv: Any, k: int, n: int) -> int:
     """`ncv` of SciPy's `eigsh`: more than k, at most n."""
     result = integer("ncv", ncv, 1)
     if result > n or result <= min(k, n - 1):
-        raise ValueError(
-            message("ncv", "satisfy k < ncv <= n", f"ncv={result}, k={k}, n={n}")
-        )
+        raise ValueError(message("ncv", "satisfy k < ncv <= n", f"ncv={result}, k={k}, n={n}"))
     return result
 
 

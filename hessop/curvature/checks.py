@@ -11,11 +11,13 @@ import torch
 from hessop import _validation
 from hessop.curvature.data import Batches, tensors
 from hessop.curvature.graph import GradientGraph
+from hessop.curvature.guards import recording
 from hessop.curvature.objective import Objective
 
 _WITH_DROPOUT = (torch.nn.MultiheadAttention, torch.nn.RNNBase)
 
 
+@recording()
 def check_objective(objective: Objective, data: Batches) -> None:
     """
     Refuse what would make an operator that is not one matrix.

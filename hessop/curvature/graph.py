@@ -40,9 +40,7 @@ class GradientGraph:
             )
         loss = term.loss.reshape(()) * term.scale
         with _explained():
-            self._gradient = torch.autograd.grad(
-                loss, leaves, create_graph=True, allow_unused=True
-            )
+            self._gradient = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
         self._leaves = leaves
         self.loss = loss.detach()
         self.count = term.count
@@ -106,7 +104,7 @@ def _saved_names(kind: type) -> list[str]:
 
 def _saved_tensors(node: Any) -> Iterator[torch.Tensor]:
     """What a node of the graph saved for its backward pass."""
-    for name in _saved_names(type(node)):
+    for name in _saved_names(node.__class__):
         try:
             value = getattr(node, name)
         except RuntimeError:  # an optional tensor that was never saved

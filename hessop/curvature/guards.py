@@ -10,6 +10,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
+def recording() -> Iterator[None]:
+    """Record graphs, whether or not the caller is under `torch.no_grad` or inference mode."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@contextmanager
 def twice_differentiable(model: torch.nn.Module, device: torch.device) -> Iterator[None]:
     """
     Run a forward pass so that it can be differentiated twice and leaves no trace.
@@ -18,8 +25,6 @@ def twice_differentiable(model: torch.nn.Module, device: torch.device) -> Iterat
     (pytorch#5261). The random state is put back, so that nothing global is changed.
     """
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if any(isinstance(m, torch.nn.RNNBase) for m in model.modules()):
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))

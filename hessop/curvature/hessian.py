@@ -11,6 +11,7 @@ from hessop import _exchange, _memory, _validation
 from hessop._product import Product
 from hessop.curvature.data import Batches, tensors
 from hessop.curvature.graph import GradientGraph
+from hessop.curvature.guards import recording
 from hessop.curvature.objective import Objective
 from hessop.curvature.state import fingerprint
 
@@ -37,7 +38,12 @@ class HessianProduct(Product):
         self.mean = mean
         self.budget = budget
         self.n_forward = 0
-        self._forget()
+        self._kept: dict[int, GradientGraph] = {}
+        self._watched: list[torch.Tensor] = []  # tensors of the kept batches
+        self._leaves: list[torch.Tensor] = []
+        self._built_from: tuple[Any, ...] | None = None
+        self._complete = False
+        self._count = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what was built from the model: graphs neither pickle nor copy."""
@@ -50,6 +56,7 @@ class HessianProduct(Product):
         self.__dict__.update(state)
         self._forget()
 
+    @recording()
     def loss(self) -> torch.Tensor:
         """The objective, a float64 0-d tensor."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -60,6 +67,7 @@ class HessianProduct(Product):
         self._visit(add)
         return total / self._divisor()
 
+    @recording()
     def gradient(self) -> torch.Tensor:
         """The gradient of the objective, shape (n,)."""
         space = self.objective.space
@@ -72,6 +80,7 @@ class HessianProduct(Product):
         self._visit(add)
         return total / self._divisor()
 
+    @recording()
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
         """``V H``: each batch's graph in turn, row after row."""
         space = self.objective.space
@@ -121,8 +130,7 @@ class HessianProduct(Product):
             graph = GradientGraph(self.objective.term(batch, self._leaves), self._leaves)
             work(graph)
             count += graph.count
-            size = graph.nbytes() if room > 0 else 1
-            if size <= room:
+            if room > 0 and (size := graph.nbytes()) <= room:
                 room -= size
                 self._kept[number] = graph
                 self._watched += tensors(batch)
@@ -143,9 +151,5 @@ class HessianProduct(Product):
 
     def _forget(self) -> None:
         """Drop everything that was built from the model."""
-        self._kept: dict[int, GradientGraph] = {}
-        self._watched: list[torch.Tensor] = []
-        self._leaves: list[torch.Tensor] = []
-        self._built_from: tuple[Any, ...] | None = None
-        self._complete = False
-        self._count = 0.0
+        self._kept, self._watched, self._leaves = {}, [], []
+        self._built_from, self._complete = None, False

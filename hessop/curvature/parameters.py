@@ -39,7 +39,7 @@ class ParameterSpace:
 
     def split(self, v: torch.Tensor) -> list[torch.Tensor]:
         """Views of a flat vector in the parameters' shapes."""
-        pieces = v.split(self.sizes)
+        pieces = torch.split(v, self.sizes)
         return [piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
     def join(self, pieces: Iterable[torch.Tensor | None], out: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ def batch_count(loss_fn: Any, output: Any, target: Any) -> float:
     classification = isinstance(loss_fn, _CLASSIFICATION)
     if classification or loss_fn in _CLASSIFICATION_FUNCTIONS:
         if target.is_floating_point():  # class probabilities: every position counts once
-            return output.numel() / output.shape[1 if output.ndim > 1 else 0]
+            return float(output.numel() / output.shape[1 if output.ndim > 1 else 0])
         counted = target[target != getattr(loss_fn, "ignore_index", -100)]
         weight = getattr(loss_fn, "weight", None)
         return float(counted.numel() if weight is None else weight[counted].sum())

@@ -117,3 +117,19 @@ class Window(Basis):
     def _filled(self, start: int, stop: int) -> Iterator[tuple[int, torch.Tensor]]:
         for i in range(max(start, self._size - 2), min(stop, self._size)):
             yield i, self.row(i)[None]
+
+
+def orthonormal(space: LocalSpace, v: torch.Tensor, *bases: Basis) -> torch.Tensor | None:
+    """What of v is orthogonal to all bases, at norm one; None if that is nothing but rounding."""
+    norm = float(space.norm(v))
+    if norm == 0.0:
+        return None
+    v = v / norm
+    for _ in range(3):
+        for basis in bases:
+            basis.subtract(v, basis.project(v))
+        norm = float(space.norm(v))
+        if norm <= space.n * space.eps:
+            return None
+        v = v / norm
+    return v

@@ -33,12 +33,12 @@ def eigsh(
     """
     Drop-in for `scipy.sparse.linalg.eigsh`, for the standard real symmetric problem.
 
-    Solves ``A v = w v`` for `k` eigenvalues. Unlike SciPy's, it misses no copy of an eigenvalue
-    and no member of a cluster, and it needs fewer products.
+    Solves ``A v = w v`` for `k` eigenvalues. Unlike SciPy's, it looks for copies of an eigenvalue
+    and members of a cluster that one start vector does not see, before it returns.
 
     Parameters
     ----------
-    A : operator or array_like, shape (n, n)
+    A : operator or matrix, shape (n, n)
         Anything that `hessop.aslinearoperator` takes; real symmetric.
     k : int, optional
         How many, ``0 < k <= n``. Default 6.
@@ -49,8 +49,8 @@ def eigsh(
     v0 : array_like, shape (n,), optional
         Start vector. Default: random. Not written.
     ncv : int, optional
-        Most Lanczos vectors before a restart, ``k < ncv <= n``. Default: as many as memory
-        allows.
+        Most Lanczos vectors before a restart, ``k < ncv <= n``; ``k + 15`` are taken where it is
+        less. Default: as many as memory allows.
     maxiter : int, optional
         Most restarts, as SciPy counts them: ``ncv + maxiter * (ncv - k)`` products, with SciPy's
         ``ncv`` where none is given. Default ``10 * n``.
@@ -108,9 +108,7 @@ def eigsh(
         products = width + rounds * max(width - k, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # an exception here
-        result = lanczos(
-            A, k, which=which, v0=v0, ncv=ncv, maxiter=products, tol=tol, rng=rng
-        )
+        result = lanczos(A, k, which=which, v0=v0, ncv=ncv, maxiter=products, tol=tol, rng=rng)
     dtype = _exchange.numpy_dtype(enter(A)[0].dtype)
     w, v = result.eigenvalues.astype(dtype), result.eigenvectors
     good = result.converged

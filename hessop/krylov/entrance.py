@@ -9,7 +9,7 @@ import torch
 
 from hessop import _exchange, _validation
 from hessop._space import LocalSpace
-from hessop.krylov.basis import Basis
+from hessop.krylov.basis import Basis, orthonormal
 
 
 def start_vector(space: LocalSpace, v0: Any, rng: np.random.Generator) -> torch.Tensor:
@@ -25,7 +25,8 @@ def locked_basis(space: LocalSpace, lock: Any) -> Basis:
     basis = Basis(space)
     if lock is not None:
         columns = _validation.columns("lock", lock, space.n)
-        kind = {"dtype": torch.float64, "device": space.device}
-        for row in torch.linalg.qr(_exchange.to_torch(columns, **kind)).Q.T:
-            basis.append(row)
+        for v in _exchange.to_torch(columns, dtype=space.dtype, device=space.device).T:
+            w = orthonormal(space, v, basis)
+            if w is not None:
+                basis.append(w)
     return basis

@@ -41,7 +41,7 @@ def lanczos(
 
     Parameters
     ----------
-    A : operator or array_like, shape (n, n)
+    A : operator or matrix, shape (n, n)
         Anything that `hessop.aslinearoperator` takes, or a product (then the eigenvectors are
         torch tensors); real symmetric. Symmetry is checked on the way, at no cost.
     k : int, optional
@@ -56,7 +56,7 @@ def lanczos(
         half of the free memory, for a larger basis needs fewer products. The check of `verify`
         takes ``k + 15`` where `ncv` is less.
     maxiter : int, optional
-        Most products. Default ``10 * n``, at least 100.
+        Most products, at least `k`. Default ``10 * n``, at least 100.
     tol : float, optional
         A pair counts as converged when ``||A v - w v|| <= tol * max|w|``. What lies below the
         noise seen in the products is raised to it; 0 (default) asks for that noise.
@@ -137,7 +137,7 @@ def lanczos(
         _validation.choice("which", which, WHICH),
         _validation.number("tol", tol, 0.0),
         max(room, audit_room(k, n)) if audit else room,
-        max(10 * n, 100) if maxiter is None else _validation.integer("maxiter", maxiter, 1),
+        max(10 * n, 100) if maxiter is None else _validation.integer("maxiter", maxiter, k),
         audit,
     )
     generator = _validation.rng(rng)
@@ -145,7 +145,7 @@ def lanczos(
     found = Search(product, sweep, goal, generator).run()
     result, rows = _collect(found, sweep)
     if verify is True:
-        result = _measured(result, rows, found.limit, product)
+        result = _measured(result, rows, found.limit, product, space)
     _warn(result, goal, sweep.noise)
     return replace(result, eigenvectors=give(rows).T)
 
@@ -172,20 +172,23 @@ def _collect(found: Found, sweep: Sweep) -> tuple[EigenResult, torch.Tensor]:
     return result, sweep.basis.combine(sweep.spread(found.ritz.S[chosen]))
 
 
-def _measured(result: EigenResult, rows: torch.Tensor, limit: float, A: Product) -> EigenResult:
+def _measured(
+    result: EigenResult, rows: torch.Tensor, limit: float, product: Product, space: LocalSpace
+) -> EigenResult:
     """The result with its residuals measured, one product a pair."""
-    w = torch.from_numpy(result.eigenvalues).to(rows.device)
-    gaps = [
-        float(torch.linalg.vector_norm(A.matmat(v[None])[0].double() - theta * v.double()))
-        for theta, v in zip(w, rows, strict=True)
-    ]
-    residuals = np.array(gaps)
+    residuals = np.array(
+        [
+            float(space.norm(product.matmat(v[None])[0] - theta * v))
+            for theta, v in zip(result.eigenvalues.tolist(), rows, strict=True)
+        ]
+    )
     noise = result.error_bounds - result.residuals
     return replace(
         result,
         residuals=residuals,
         error_bounds=residuals + noise,
-        n_matvec=result.n_matvec + len(gaps),
+        converged=result.converged & (residuals <= limit + noise),
+        n_matvec=result.n_matvec + len(residuals),
     )
 
 

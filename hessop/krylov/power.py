@@ -13,7 +13,7 @@ from hessop import _validation
 from hessop._product import Product
 from hessop._results import ConvergenceWarning, EigenResult
 from hessop._space import LocalSpace
-from hessop.krylov.basis import Basis
+from hessop.krylov.basis import Basis, orthonormal
 from hessop.krylov.entrance import locked_basis, start_vector
 from hessop.operators import enter
 
@@ -39,7 +39,7 @@ def deflated_power_iteration(
 
     Parameters
     ----------
-    A : operator or array_like, shape (n, n)
+    A : operator or matrix, shape (n, n)
         Anything that `hessop.aslinearoperator` takes, or a product; real symmetric.
     k : int, optional
         How many, ``0 < k <= n`` less the locked vectors. Default 1.
@@ -158,14 +158,15 @@ def _iterate(
     limits: _Limits,
 ) -> _Pair:
     """One pair, orthogonal to those found; `scale` is the largest eigenvalue among them."""
-    x = _unit(space, found, start.clone())
+    x = orthonormal(space, start, found)
+    if x is None:
+        raise ValueError(_validation.message("v0", "not lie in the span of lock", "a vector in it"))
     previous = torch.zeros_like(x)
     last = float("inf")
     for step in range(1, limits.maxiter + 1):
         y = product.matmat(x[None])[0]
         w = space.dot(x, y)
-        residual = space.norm(y - w.to(y.dtype) * x)
-        value, gap = torch.stack([w, residual]).tolist()
+        value, gap = torch.stack([w, space.norm(y - w.to(y.dtype) * x)]).tolist()
         if not (np.isfinite(value) and np.isfinite(gap)):
             raise _validation.finite_product("A")
         bound = limits.tol * max(scale, abs(value))
@@ -174,16 +175,7 @@ def _iterate(
         last = value
         # Momentum enters the iterate alone: w and residual above are those of A.
         y = y.sub_(previous, alpha=limits.momentum)
-        found.subtract(y, found.project(y))
-        norm = space.norm(y)
-        if float(norm) <= space.eps * scale:
-            continue  # A x = 0: x stands, and the next round finds that nothing changes
-        previous, x = x / norm.to(x.dtype), _unit(space, found, y)
+        following = orthonormal(space, y, found)
+        if following is not None:  # where A x = 0, x stands, and the next round finds no change
+            previous, x = x / space.norm(y).to(x.dtype), following
     return _Pair(value, x, gap, False, limits.maxiter)
-
-
-def _unit(space: LocalSpace, found: Basis, v: torch.Tensor) -> torch.Tensor:
-    """What of v is orthogonal to the pairs found, at norm one."""
-    v = v / space.norm(v).to(v.dtype)
-    found.subtract(v, found.project(v))
-    return v / space.norm(v).to(v.dtype)

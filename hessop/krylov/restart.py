@@ -62,6 +62,26 @@ class Found:
     n_restart: int
 
 
+@dataclass
+class Audit:
+    """
+    A check in progress that nothing was missed.
+
+    Attributes
+    ----------
+    keys : ndarray, shape (k,)
+        What the set under audit ranks by.
+    end : int
+        The number of products at which it is over.
+    set_aside : int
+        Rows that waited when it began, and still do.
+    """
+
+    keys: NDArray[np.float64]
+    end: int
+    set_aside: int
+
+
 class Search:
     """
     Thick-restart Lanczos (Wu and Simon 2000) in a sweep, until the goal is reached.
@@ -82,9 +102,7 @@ class Search:
         self._rng = rng
         self._steps = 0
         self._restarts = 0
-        self._audited: NDArray[np.float64] | None = None  # the keys of the set under audit
-        self._audit_end = 0
-        self._set_aside = 0  # rows that waited when the audit began
+        self._audit: Audit | None = None
 
     def run(self) -> Found:
         """Multiply until the wanted set has converged and is complete, or maxiter is reached."""
@@ -109,17 +127,16 @@ class Search:
 
     def _step(self) -> None:
         """One product."""
-        sweep = self._sweep
-        in_audit = self._audited is not None
-        aside = in_audit and 0 < self._audit_end - self._steps <= self._set_aside
-        if aside:
-            self._set_aside -= 1
+        sweep, audit = self._sweep, self._audit
+        aside = audit is not None and 0 < audit.end - self._steps <= audit.set_aside
+        if audit is not None and aside:
+            audit.set_aside -= 1
             sweep.vector(sweep.waiting[0])
         went_on = sweep.absorb(self._product.matmat(sweep.vector()[None])[0])
         self._steps += 1
-        if in_audit and not aside and not went_on:
+        if audit is not None and not aside and not went_on:
             # Every eigenvalue that the fresh direction can show has been seen.
-            self._audit_end = self._steps + self._set_aside
+            audit.end = self._steps + audit.set_aside
 
     def _judge(self, ritz: Ritz) -> tuple[Found, NDArray[np.bool_]]:
         """The k most wanted pairs, and which Ritz pairs have converged."""
@@ -128,26 +145,26 @@ class Search:
         converged = ritz.residuals <= limit
         chosen = ranking(ritz.theta, which)[:k]
         settled = np.flatnonzero(converged)
-        if self._audited is not None and len(settled) >= k:
+        if self._audit is not None and len(settled) >= k:
             # A newcomer at the border, or next to a pair of the set, is a tie: prefer what has
             # converged.
             preferred = settled[ranking(ritz.theta[settled], which)[:k]]
-            if self._is_audited(ritz, chosen) and self._is_audited(ritz, preferred):
+            if all(self._agrees(self._audit, ritz, pairs) for pairs in (chosen, preferred)):
                 chosen = preferred
         return Found(ritz, chosen, limit, self._steps, self._restarts), converged
 
     def _is_done(self, found: Found, converged: NDArray[np.bool_]) -> bool:
         """Whether the set has converged and the audit is over; opens and closes the audit."""
         good = bool(converged[found.chosen].all())
-        if self._audited is None:
+        if self._audit is None:
             if good and self._goal.audit:
-                self._open_audit(found)
+                self._audit = self._open_audit(found)
             return good and not self._goal.audit
-        if not self._is_audited(found.ritz, found.chosen):
-            self._audited = None
+        if not self._agrees(self._audit, found.ritz, found.chosen):
+            self._audit = None
         return good and self._audit_is_due()
 
-    def _open_audit(self, found: Found) -> None:
+    def _open_audit(self, found: Found) -> Audit:
         """
         Set out in a fresh direction, with room to follow it.
 
@@ -157,23 +174,25 @@ class Search:
         ncv, steps = self._goal.ncv, self._steps
         if len(self._sweep.multiplied) + _AUDIT_STEPS > ncv < self._sweep.size:
             self._restart(found.ritz, ncv - _AUDIT_STEPS)
-        self._audited = keys(found.ritz.theta[found.chosen], self._goal.which)
-        self._set_aside = len(self._sweep.waiting)
+        set_aside = len(self._sweep.waiting)
         length = max(_AUDIT_STEPS, math.ceil(_AUDIT_SHARE * steps))
-        self._audit_end = steps + (length if self._sweep.fresh(self._rng) else self._set_aside)
+        if not self._sweep.fresh(self._rng):
+            length = set_aside
+        ranked_by = keys(found.ritz.theta[found.chosen], self._goal.which)
+        return Audit(ranked_by, steps + length, set_aside)
 
     def _audit_is_due(self) -> bool:
-        return self._audited is not None and self._steps >= self._audit_end
+        return self._audit is not None and self._steps >= self._audit.end
 
-    def _is_audited(self, ritz: Ritz, chosen: NDArray[np.intp]) -> bool:
+    def _agrees(self, audit: Audit, ritz: Ritz, chosen: NDArray[np.intp]) -> bool:
         """Whether these are still the Ritz values under audit."""
         slack = self._limit(ritz) + 10 * self._sweep.noise * ritz.largest
         present = keys(ritz.theta[chosen], self._goal.which)
-        return bool((np.abs(present - self._audited) <= slack).all())
+        return bool((np.abs(present - audit.keys) <= slack).all())
 
     def _turn_to_largest_leak(self, found: Found, converged: NDArray[np.bool_]) -> None:
         """Of the rows that wait, go on with the one that holds the wanted pairs up most."""
-        if self._audited is None or self._audit_is_due():
+        if self._audit is None or self._audit_is_due():
             open_pairs = [i for i in found.chosen if not converged[i]]
             leaks = np.abs(found.ritz.leaks[:, open_pairs]).max(axis=1, initial=0.0)
             self._sweep.vector(self._sweep.waiting[int(np.argmax(leaks))])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,39 +11,13 @@ from numpy.typing import NDArray
 from hessop import _validation
 from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
-from hessop.krylov.basis import Basis, Window
+from hessop.krylov.basis import Basis, Window, orthonormal
+from hessop.krylov.projection import Row, matrices
 
 # What is left after orthogonalisation counts as nothing below this multiple of eps * scale.
 _BREAKDOWN = 10.0
 # Asymmetry beyond this cannot be rounding or noise of a symmetric operator.
 _ASYMMETRY = 1e-2
-
-
-@dataclass
-class Row:
-    """
-    What is known of one row of the projection ``V A V^T``.
-
-    Attributes
-    ----------
-    alpha : float or None
-        Its diagonal coefficient; None while the row waits to be multiplied.
-    start, coupling : int, ndarray
-        Its coefficients on the rows ``start, start + 1, ...`` that were multiplied before it.
-    """
-
-    alpha: float | None = None
-    start: int = 0
-    coupling: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-
-    def couple(self, row: int, value: float) -> None:
-        """Note the coefficient on one more row."""
-        end = self.start + len(self.coupling)
-        first, last = (min(row, self.start), max(row + 1, end)) if end > self.start else (row, row + 1)
-        wider = np.zeros(last - first)
-        wider[self.start - first : end - first] = self.coupling
-        wider[row - first] = value
-        self.start, self.coupling = first, wider
 
 
 class Sweep:
@@ -155,7 +128,9 @@ class Sweep:
             self._purge(w, self._lock)
         else:  # at least the row before: local orthogonality holds without any pass
             before = [i for i in (number - 1,) if i >= 0]
-            zeros = torch.stack([self.space.dot(self.basis.row(i), w) for i in before] or [0 * alpha])
+            zeros = torch.stack(
+                [self.space.dot(self.basis.row(i), w) for i in before] or [0 * alpha]
+            )
         numbers = torch.cat([torch.stack([alpha, self.space.norm(w)]), zeros]).cpu().numpy()
         if not np.isfinite(numbers).all():
             raise _validation.finite_product("A")
@@ -172,14 +147,7 @@ class Sweep:
 
     def projection(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The matrices T, (E, E), and C, (P, E)."""
-        full = np.zeros((len(self.rows), len(self.rows)))
-        for i, row in enumerate(self.rows):
-            full[i, row.start : row.start + len(row.coupling)] = row.coupling
-        full += full.T
-        done = self.multiplied
-        T = full[np.ix_(done, done)]
-        T[np.diag_indices_from(T)] = [self.rows[i].alpha for i in done]
-        return T, full[np.ix_(self.waiting, done)]
+        return matrices(self.rows, self.waiting)
 
     def tridiagonal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """
@@ -191,6 +159,10 @@ class Sweep:
         beta = [float(row.coupling[-1]) if len(row.coupling) else 0.0 for row in self.rows[1:]]
         alpha = np.array([self.rows[i].alpha for i in range(m)], dtype=np.float64)
         return alpha, np.array([*beta, 0.0][:m])
+
+    def release(self) -> None:
+        """Let go of the vectors; the coefficients stay."""
+        self.basis = Window(self.space)
 
     def spread(self, S: NDArray[np.float64]) -> NDArray[np.float64]:
         """Coefficients on E, shape (k, E), as coefficients on all rows."""
@@ -253,16 +225,10 @@ class Sweep:
 
     def _add(self, v: torch.Tensor) -> bool:
         """Put a direction in line; False if nothing of it is orthogonal to what there is."""
-        v = v / self.space.norm(v).to(v.dtype)
-        for _ in range(3):
-            self._purge(v, self._lock)
-            self._purge(v, self.basis)
-            norm = float(self.space.norm(v))
-            if norm <= self.space.n * self.space.eps:
-                return False
-            v /= norm
-        self._append(v, 1.0)
-        return True
+        w = orthonormal(self.space, v, self._lock, self.basis)
+        if w is not None:
+            self._append(w, 1.0)
+        return w is not None
 
     def _append(self, v: torch.Tensor, norm: float) -> None:
         self.basis.append(v / norm)

@@ -29,7 +29,7 @@ def tridiagonalize(
 
     Parameters
     ----------
-    A : operator or array_like, shape (n, n)
+    A : operator or matrix, shape (n, n)
         Anything that `hessop.aslinearoperator` takes; real symmetric.
     v0 : array_like, shape (n,), or None
         First direction, not zero; random for None. Not written.

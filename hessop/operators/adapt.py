@@ -137,7 +137,7 @@ def aslinearoperator(A: Any) -> ProductOperator:
 
     Parameters
     ----------
-    A : operator or array_like, shape (n, n)
+    A : operator or matrix, shape (n, n)
         A hessop operator or product, a 2-D NumPy array, a sparse matrix or array, a
         `scipy.sparse.linalg.LinearOperator` or anything that
         `scipy.sparse.linalg.aslinearoperator` takes, a dense or sparse 2-D torch tensor. Real
@@ -179,8 +179,9 @@ def aslinearoperator(A: Any) -> ProductOperator:
         ) from None
     _check_square_and_real(operator)
     if isinstance(A, np.ndarray):
-        kind = {"dtype": _exchange.torch_dtype(A.dtype), "device": torch.device("cpu")}
-        return ProductOperator(MatrixProduct(_exchange.to_torch(A, **kind)))
+        dtype = _exchange.torch_dtype(A.dtype)
+        matrix = _exchange.to_torch(A, dtype=dtype, device=torch.device("cpu"))
+        return ProductOperator(MatrixProduct(matrix))
     return ProductOperator(HostProduct(operator))
 
 

@@ -8,6 +8,7 @@ import torch
 
 from hessop import _exchange, _validation
 from hessop._product import Product
+from hessop._space import LocalSpace
 
 
 class SumProduct(Product):
@@ -47,18 +48,22 @@ class DeflatedProduct(Product):
     def __init__(self, product: Product, w: torch.Tensor, U: torch.Tensor) -> None:
         super().__init__(product.n, product.dtype, product.device)
         self._product = product
+        self._space = LocalSpace(product.n, product.dtype, product.device)
         self._w = w
         self._U = U
 
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
         out = self._product.matmat(V)
-        return out.addmm_((V @ self._U.T) * self._w, self._U, alpha=-1)
+        for v, row in zip(V, out, strict=True):
+            self._space.subtract(row, self._U, self._w * self._space.project(self._U, v))
+        return out
 
 
 def deflated(product: Product, w: Any, v: Any) -> DeflatedProduct:
     """The product of ``A - v diag(w) v^T``; w and v of any array type, checked."""
     v = _validation.columns("v", v, product.n)
     w = _validation.vector("w", w, v.shape[1])
-    kind = {"dtype": product.dtype, "device": product.device}
-    rows = _exchange.to_torch(v, **kind).T.contiguous().clone()
-    return DeflatedProduct(product, _exchange.to_torch(w, **kind).clone(), rows)
+    U = _exchange.to_torch(v, dtype=product.dtype, device=product.device).T
+    weights = _exchange.to_torch(w, dtype=torch.float64, device=product.device)
+    # copies: what comes in may be the user's memory
+    return DeflatedProduct(product, weights.clone(), U.clone(memory_format=torch.contiguous_format))

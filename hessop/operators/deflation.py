@@ -15,7 +15,7 @@ def deflate(A: Any, w: Any, v: Any) -> ProductOperator:
 
     Parameters
     ----------
-    A : operator or array_like, shape (n, n)
+    A : operator or matrix, shape (n, n)
         Anything that `aslinearoperator` takes.
     w : array_like, shape (k,)
         Eigenvalues to take away.

@@ -58,6 +58,11 @@ class ProductOperator(SymmetricFace, LinearOperator):
     """
     A real symmetric `scipy.sparse.linalg.LinearOperator` with a torch product behind it.
 
+    Parameters
+    ----------
+    product : Product
+        What multiplies.
+
     Attributes
     ----------
     product : Product

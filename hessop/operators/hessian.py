@@ -103,9 +103,7 @@ class HessianOperator(ProductOperator):
     >>> from scipy.sparse.linalg import eigsh
     >>> import hessop
     >>> _ = torch.manual_seed(0)
-    >>> model = torch.nn.Sequential(
-    ...     torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)
-    ... )
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
     >>> x, y = torch.randn(50, 4), torch.randint(0, 3, (50,))
     >>> H = hessop.HessianOperator(model, torch.nn.CrossEntropyLoss(), (x, y))
     >>> H.shape, str(H.dtype)

@@ -1,0 +1,1 @@
+"""Benchmarks: each refuses to time a wrong result, and prints the table that is committed."""

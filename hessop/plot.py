@@ -1,0 +1,216 @@
+"""Pictures of results. matplotlib is imported when something is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hessop import _validation
+from hessop._results import EigenResult, Tridiagonal
+from hessop.quadrature import SpectralDensity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_POINTS = 2000
+_FLOOR = 0.3  # of one eigenvalue per kernel width: what the log axis still shows
+
+
+def spectrum(
+    values: ArrayLike | EigenResult | Mapping[str, ArrayLike], *, ax: Axes | None = None
+) -> Axes:
+    """
+    Eigenvalues against their index, ascending, one series or several.
+
+    Parameters
+    ----------
+    values : array_like, EigenResult or mapping of str to array_like
+        Eigenvalues, each series of shape (m,); in a mapping, keys are the legend. The first
+        series of a mapping is the reference: the others show their L1 and L2 distance to it
+        where they are as long.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        What was drawn on.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    TypeError
+        If `values` is a density, which `density` draws.
+
+    Examples
+    --------
+    >>> import hessop.plot
+    >>> ax = hessop.plot.spectrum({"exact": [1.0, 2.0, 3.0], "Lanczos": [1.0, 2.0, 3.1]})
+    >>> ax.get_ylabel()
+    'eigenvalue'
+    """
+    if isinstance(values, SpectralDensity):
+        raise TypeError(
+            _validation.message(
+                "values", "be eigenvalues", "a SpectralDensity", "Use hessop.plot.density."
+            )
+        )
+    if isinstance(values, EigenResult):
+        values = values.eigenvalues
+    series = values if isinstance(values, Mapping) else {"": values}
+    ax = _axes(ax)
+    reference = np.sort(np.asarray(next(iter(series.values())), dtype=float))
+    for number, (label, w) in enumerate(series.items()):
+        w = np.sort(np.asarray(w, dtype=float))
+        if number and len(w) == len(reference):
+            gap = w - reference
+            label += f" (L1 {np.abs(gap).sum():.2g}, L2 {np.linalg.norm(gap):.2g})"
+        ax.plot(np.arange(1, len(w) + 1), w, ".", markersize=5, label=label or None, alpha=0.7)
+    ax.set_xlabel("index")
+    ax.set_ylabel("eigenvalue")
+    if any(series):
+        ax.legend()
+    return ax
+
+
+def density(
+    densities: SpectralDensity | Mapping[str, SpectralDensity],
+    *,
+    sigma: float | None = None,
+    outliers: ArrayLike | EigenResult | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """
+    Spectral densities on a logarithmic axis, so that single outliers are seen beside the bulk.
+
+    Parameters
+    ----------
+    densities : SpectralDensity or mapping of str to SpectralDensity
+        What to draw; in a mapping, keys are the legend. The axis counts eigenvalues per unit.
+    sigma : float, optional
+        Width of the kernel, in units of eigenvalues. Default: each density's own.
+    outliers : array_like or EigenResult, optional
+        Eigenvalues to mark below the curve, of shape (m,).
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        What was drawn on.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+    ValueError
+        If `sigma` is not positive.
+
+    Notes
+    -----
+    The axis ends below the height of a single eigenvalue under the kernel, so that everything
+    that stands for an eigenvalue is seen, and nothing that stands for less.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import hessop.plot
+    >>> d = hessop.slq(np.diag([0.0, 0.0, 0.1, 5.0]), n_probes=5, rng=0)
+    >>> ax = hessop.plot.density(d, outliers=[5.0])
+    >>> ax.get_yscale()
+    'log'
+    """
+    series = densities if isinstance(densities, Mapping) else {"": densities}
+    ax = _axes(ax)
+    bottom = np.inf
+    for label, d in series.items():
+        width = d.sigma if sigma is None else sigma
+        margin = 5 * width
+        x = np.linspace(d.nodes.min() - margin, d.nodes.max() + margin, _POINTS)
+        # every node is a point, or the peak of an outlier could fall between two
+        x = np.sort(np.concatenate([x, d.nodes.ravel()]))
+        y = d.pdf(x, sigma, count=True)
+        ax.semilogy(x, y, label=label or None)
+        bottom = min(bottom, _FLOOR / (width * np.sqrt(2 * np.pi)) / len(d.nodes))
+    if outliers is not None:
+        w = outliers.eigenvalues if isinstance(outliers, EigenResult) else np.asarray(outliers)
+        ax.plot(w, np.full(len(w), 1.5 * bottom), "k|", markersize=9, label="eigenvalues")
+    ax.set_ylim(bottom=bottom)
+    ax.set_xlabel("eigenvalue")
+    ax.set_ylabel("eigenvalues per unit")
+    if any(series) or outliers is not None:
+        ax.legend()
+    return ax
+
+
+def convergence(t: Tridiagonal, *, exact: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
+    """
+    Ritz values at each step of a Lanczos sweep; the extremes settle first.
+
+    Parameters
+    ----------
+    t : Tridiagonal
+        From `hessop.tridiagonalize`, m steps.
+    exact : array_like, shape (n,), optional
+        True eigenvalues, drawn behind the last step as the column "G".
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        What was drawn on.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is missing.
+
+    Notes
+    -----
+    Colours count from either end, in turn: the largest and the smallest Ritz value share one, the
+    second of each the next.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import hessop.plot
+    >>> A = np.diag([1.0, 2.0, 3.0])
+    >>> ax = hessop.plot.convergence(hessop.tridiagonalize(A, np.ones(3), 3), exact=[1, 2, 3])
+    >>> ax.get_xlabel()
+    'step'
+    """
+    ax = _axes(ax)
+    m = len(t.alpha)
+    columns = [(step, t.eigh(step)[0]) for step in range(1, m + 1)]
+    last = m + max(1, m // 20)  # apart from the steps, so that its label stands free
+    if exact is not None:
+        columns.append((last, np.sort(np.asarray(exact, dtype=float))))
+    x = np.concatenate([np.full(len(w), step) for step, w in columns])
+    y = np.concatenate([w for _, w in columns])
+    ranks = [np.minimum(np.arange(len(w)), np.arange(len(w))[::-1]) for _, w in columns]
+    colours = np.concatenate(ranks) % 10
+    ax.scatter(x, y, c=colours, cmap="tab10", vmin=0, vmax=9, marker="x", s=12, linewidths=0.8)
+    if exact is not None:
+        ticks = [tick for tick in ax.get_xticks() if 0 < tick <= m]
+        ax.set_xticks([*ticks, last], [*(f"{tick:g}" for tick in ticks), "G"])
+    ax.set_xlabel("step")
+    ax.set_ylabel("Ritz value")
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib import pyplot as plt
+    except ImportError:
+        raise ImportError(
+            "`hessop.plot` must have matplotlib; it is not installed. "
+            'Use pip install "hessop[plot]".'
+        ) from None
+    return plt.subplots(layout="constrained")[1]
