@@ -42,10 +42,10 @@ options, _ = parser.parse_known_args()
 torch.manual_seed(0)
 if options.data:
     x, y = data.images(options.data, "mnist")
-    model, epochs, name = mlp((784, 16, 10)), 15, "MNIST"
+    model, name, schedule = mlp((784, 16, 10)), "MNIST", {"epochs": 5, "lr": 1e-3}
 else:
     x, y = data.digits()
-    model, epochs, name = mlp((64, 16, 10)), 30, "scikit-learn's digits"
+    model, name, schedule = mlp((64, 16, 10)), "scikit-learn's digits", {"epochs": 30, "lr": 3e-3}
 loss_fn = torch.nn.CrossEntropyLoss()
 classes = 10
 n_parameters = sum(p.numel() for p in model.parameters())
@@ -94,7 +94,7 @@ def compare(stage: str) -> tuple[hessop.EigenResult, hessop.SpectralDensity]:
 
 
 before, density_before = compare("before training")
-train(model, loss_fn, x, y, epochs=epochs)
+train(model, loss_fn, x, y, **schedule)
 after, density_after = compare("after training")
 accuracy = (model(x).argmax(1) == y).float().mean()
 print(f"training accuracy {100 * float(accuracy):.1f} %")

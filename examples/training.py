@@ -14,8 +14,8 @@ def train(
     y: torch.Tensor,
     *,
     epochs: int,
+    lr: float,
     batch_size: int = 64,
-    lr: float = 3e-3,
     seed: int = 0,
 ) -> None:
     """Adam over shuffled batches, in place."""

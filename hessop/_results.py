@@ -12,6 +12,8 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackNoConvergence
 from scipy.stats import t as student_t
 
+from hessop import _validation
+
 
 class ConvergenceWarning(RuntimeWarning):
     """Something asked for was not reached; the result says what."""
@@ -40,6 +42,10 @@ class NoConvergence(ArpackNoConvergence):
         super().__init__("%s", eigenvalues, eigenvectors)
         self.args = (text,)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with what is carried."""
+        return type(self), (self.args[0], self.eigenvalues, self.eigenvectors)
+
 
 @dataclass(frozen=True)
 class EigenResult:
@@ -59,6 +65,8 @@ class EigenResult:
         the noise seen in the products.
     converged : ndarray of bool, shape (k,)
         Whether the residual is below ``max(tol, noise) * max|w|``.
+    complete : bool
+        Whether a check found that no eigenvalue of the set is missing; False without a check.
     n_matvec : int
         Products spent, of one vector each.
     n_restart : int
@@ -70,6 +78,7 @@ class EigenResult:
     residuals: NDArray[np.float64]
     error_bounds: NDArray[np.float64]
     converged: NDArray[np.bool_]
+    complete: bool
     n_matvec: int
     n_restart: int
 
@@ -114,7 +123,7 @@ class Tridiagonal:
         Y : ndarray, shape (m, m)
             Eigenvectors of the block, in columns.
         """
-        m = len(self.alpha) if m is None else m
+        m = self._block(m)
         theta, Y = eigh_tridiagonal(self.alpha[:m], self.beta[: m - 1])
         return theta, Y
 
@@ -132,9 +141,13 @@ class Tridiagonal:
         ndarray, shape (m,)
             ``beta[m-1] |e_m^T y|`` for each Ritz pair, in the order of `eigh`.
         """
-        m = len(self.alpha) if m is None else m
+        m = self._block(m)
         residuals: NDArray[np.float64] = self.beta[m - 1] * np.abs(self.eigh(m)[1][-1])
         return residuals
+
+    def _block(self, m: int | None) -> int:
+        size = len(self.alpha)
+        return size if m is None else _validation.integer("m", m, 1, size)
 
 
 class ConfidenceInterval(NamedTuple):
@@ -185,6 +198,7 @@ class Estimate:
         ConfidenceInterval
             ``low`` and ``high``; NaN for one sample, of no width where all samples agree.
         """
+        confidence_level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)
         s, error = len(self.samples), self.standard_error
         if s < 2:
             return ConfidenceInterval(float("nan"), float("nan"))

@@ -9,7 +9,7 @@ import torch
 
 # A float32 product over at most this many entries, then float64: the error of a long reduction
 # stays at that of a short one without a float64 copy of the basis.
-_CHUNK = 1 << 15
+_CHUNK = 1 << 13
 
 
 class LocalSpace:

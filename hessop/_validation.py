@@ -38,14 +38,19 @@ def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
     return result
 
 
-def number(name: str, value: Any, low: float, *, strict: bool = False) -> float:
-    """A finite real number above a bound, as a Python float."""
+def number(
+    name: str, value: Any, low: float, *, high: float | None = None, strict: bool = False
+) -> float:
+    """A finite real number above a bound, or in a closed range, as a Python float."""
     rule = f"be a finite number {'>' if strict else '>='} {low:g}"
+    if high is not None:
+        rule = f"be a number in [{low:g}, {high:g}]"
     try:
         result = float(value)
     except (TypeError, ValueError):
         raise TypeError(message(name, rule, repr(value))) from None
-    if not np.isfinite(result) or result < low or (strict and result == low):
+    beyond = result < low or (strict and result == low) or (high is not None and result > high)
+    if not np.isfinite(result) or beyond:
         raise ValueError(message(name, rule, result))
     return result
 
@@ -125,6 +130,13 @@ def rng(value: Any) -> np.random.Generator:
         raise TypeError(
             message("rng", "be None, an int, a SeedSequence or a numpy Generator", repr(value))
         ) from None
+
+
+def finite_gradient() -> FloatingPointError:
+    """The error for NaN or Inf in a gradient."""
+    return FloatingPointError(
+        message("gradient", "be finite", "NaN or Inf", "Look for an overflow, or 0/0, in the loss.")
+    )
 
 
 def finite_product(where: str) -> FloatingPointError:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from hessop import _validation
 from hessop.curvature.data import Batches, tensors
-from hessop.curvature.graph import GradientGraph
+from hessop.curvature.graph import GradientGraph, leaves_of
 from hessop.curvature.guards import recording
 from hessop.curvature.objective import Objective
 
@@ -23,8 +24,9 @@ def check_objective(objective: Objective, data: Batches) -> None:
     Refuse what would make an operator that is not one matrix.
 
     Dropout in train mode, data that differ from pass to pass, other randomness in the model,
-    parameters that reach the loss other than through the model. Costs two looks at the first
-    batch of the data and two forward passes over it.
+    parameters that reach the loss other than through the model, layers without a second
+    derivative. Costs, for the first batch of the data: two looks at it, two forward passes, one
+    gradient and two products.
     """
     device = objective.space.device
     _check_dropout(objective.model)
@@ -47,7 +49,8 @@ def check_objective(objective: Objective, data: Batches) -> None:
                 "check=False skips this check.",
             )
         )
-    _check_strangers(GradientGraph(term, leaves), objective)
+    _check_references(term.loss, objective)
+    _check_symmetry(GradientGraph(term, leaves), objective)
 
 
 @contextmanager
@@ -77,8 +80,8 @@ def _check_dropout(model: torch.nn.Module) -> None:
 
 
 def _check_batches(first: Any, second: Any) -> None:
-    pairs = list(zip(tensors(first), tensors(second), strict=True))
-    if not all(a is b or torch.equal(a, b) for a, b in pairs):
+    ours, theirs = tensors(first), tensors(second)
+    if len(ours) != len(theirs) or not all(map(_equal, ours, theirs)):
         raise ValueError(
             _validation.message(
                 "data",
@@ -89,11 +92,19 @@ def _check_batches(first: Any, second: Any) -> None:
         )
 
 
-def _check_strangers(graph: GradientGraph, objective: Objective) -> None:
-    names = {p.data_ptr(): name for name, p in objective.model.named_parameters()}
-    for stranger in graph.strangers():
-        name = names.get(stranger.data_ptr())
-        if name in objective.space.names:
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors are the same, NaN and all."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return a is b or torch.equal(a, b) or torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
+
+
+def _check_references(loss: torch.Tensor, objective: Objective) -> None:
+    names = {p.data_ptr(): n for n, p in objective.model.named_parameters() if p.requires_grad}
+    originals = {id(p) for p in objective.model.parameters()}
+    for leaf in leaves_of(loss):
+        name = names.get(leaf.data_ptr())
+        if id(leaf) in originals and name in objective.space.names:
             raise ValueError(
                 _validation.message(
                     "loss_fn",
@@ -102,3 +113,28 @@ def _check_strangers(graph: GradientGraph, objective: Objective) -> None:
                     "Look it up in the model each time, as in dict(model.named_parameters()).",
                 )
             )
+
+
+def _check_symmetry(graph: GradientGraph, objective: Objective) -> None:
+    """A layer whose derivative leaves torch has no second one, and only asymmetry shows it."""
+    space = objective.space
+    rng = np.random.default_rng(0)
+    u, v = torch.from_numpy(rng.standard_normal((2, space.n))).to(space.device, space.dtype)
+    Hu, Hv = (
+        space.join(graph.multiply(space.split(x)), torch.empty_like(x)).double() for x in (u, v)
+    )
+    # u . Hv is of the size of ||Hv||, for the entries of u have variance 1.
+    scale = max(Hu.norm().item(), Hv.norm().item())
+    asymmetry = abs(u.double() @ Hv - v.double() @ Hu).item()
+    if graph.ends_early() or asymmetry > max(1e-3, 30 * torch.finfo(space.dtype).eps) * scale:
+        raise NotImplementedError(
+            _validation.message(
+                "model",
+                "be twice differentiable",
+                "a custom autograd.Function without a second derivative"
+                if graph.ends_early()
+                else f"a Hessian that is not symmetric (by {asymmetry / scale:.0e}, relative)",
+                "Look for an autograd.Function with once_differentiable, or whose backward leaves "
+                "torch; leave the parameters before it out with params=.",
+            )
+        )

@@ -31,7 +31,7 @@ class Batches:
     def missing(self, held: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
         """The batches that `held` has no entry for, numbered; a sequence loads no others."""
         if isinstance(self._source, Sequence):
-            yield from ((i, b) for i, b in enumerate(self._source) if i not in held)
+            yield from ((i, self._source[i]) for i in range(len(self._source)) if i not in held)
         else:
             yield from ((i, b) for i, b in enumerate(self) if i not in held)
 

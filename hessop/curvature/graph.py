@@ -70,30 +70,40 @@ class GradientGraph:
     def nbytes(self) -> int:
         """Memory that keeping this graph holds, tensors of the parameters aside."""
         own = {leaf.untyped_storage().data_ptr() for leaf in self._leaves}
-        storages = {}
+        held: dict[int, int] = {}
         for node in self._nodes():
             for tensor in _saved_tensors(node):
-                storage = tensor.untyped_storage()
-                storages[storage.data_ptr()] = storage.nbytes()
-        return sum(size for pointer, size in storages.items() if pointer not in own)
+                if tensor.untyped_storage().data_ptr() not in own:
+                    # of a view, such as a slice of the data, what it shows
+                    address = tensor.data_ptr()
+                    held[address] = max(held.get(address, 0), tensor.nbytes)
+        return sum(held.values())
 
-    def strangers(self) -> list[torch.Tensor]:
-        """Leaves of the graph that are no stand-in for a chosen parameter."""
-        own = {id(leaf) for leaf in self._leaves}
-        variables = (getattr(node, "variable", None) for node in self._nodes())
-        return [v for v in variables if isinstance(v, torch.Tensor) and id(v) not in own]
+    def ends_early(self) -> bool:
+        """Whether a custom function on the way says that it has no second derivative."""
+        return any(node.name() == "torch::autograd::Error" for node in self._nodes())
 
     def _nodes(self) -> Iterator[Any]:
-        """Every node of the graph, once."""
-        todo = [g.grad_fn for g in self._gradient if g is not None and g.grad_fn is not None]
-        seen = set(todo)
-        while todo:
-            node = todo.pop()
-            yield node
-            for parent, _ in node.next_functions:
-                if parent is not None and parent not in seen:
-                    seen.add(parent)
-                    todo.append(parent)
+        return _nodes([g for g in self._gradient if g is not None])
+
+
+def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The leaves of a tensor's graph."""
+    variables = (getattr(node, "variable", None) for node in _nodes([tensor]))
+    return [v for v in variables if isinstance(v, torch.Tensor)]
+
+
+def _nodes(roots: list[torch.Tensor]) -> Iterator[Any]:
+    """Every node of the graphs of some tensors, once."""
+    todo = [t.grad_fn for t in roots if t.grad_fn is not None]
+    seen = set(todo)
+    while todo:
+        node = todo.pop()
+        yield node
+        for parent, _ in node.next_functions:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                todo.append(parent)
 
 
 @cache
@@ -113,13 +123,17 @@ def _saved_tensors(node: Any) -> Iterator[torch.Tensor]:
         yield from (v for v in values if isinstance(v, torch.Tensor))
 
 
+# How torch, and its authors, say that there is no second derivative.
+_NOT_TWICE = ("not implemented", "double backward", "differentiate twice", "double-backward")
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     """Say what can be done where torch cannot differentiate twice."""
     try:
         yield
     except RuntimeError as error:
-        if "not implemented" not in str(error) and "double backward" not in str(error):
+        if not any(phrase in str(error) for phrase in _NOT_TWICE):
             raise
         raise NotImplementedError(
             _validation.message(

@@ -13,7 +13,7 @@ from hessop.curvature.data import Batches, tensors
 from hessop.curvature.graph import GradientGraph
 from hessop.curvature.guards import recording
 from hessop.curvature.objective import Objective
-from hessop.curvature.state import fingerprint
+from hessop.curvature.state import Snapshot
 
 
 class HessianProduct(Product):
@@ -41,7 +41,7 @@ class HessianProduct(Product):
         self._kept: dict[int, GradientGraph] = {}
         self._watched: list[torch.Tensor] = []  # tensors of the kept batches
         self._leaves: list[torch.Tensor] = []
-        self._built_from: tuple[Any, ...] | None = None
+        self._built_from: Snapshot | None = None
         self._complete = False
         self._count = 0.0
 
@@ -106,7 +106,7 @@ class HessianProduct(Product):
         The graphs are handed to a function, not yielded, so that no loop variable holds on to
         one while the next is built.
         """
-        if self._built_from is None or self._built_from != self._fingerprint():
+        if self._built_from is None or not self._built_from.holds():
             self._forget()
         count = 0.0
         for graph in self._kept.values():
@@ -139,15 +139,12 @@ class HessianProduct(Product):
             del graph
         self._complete = everything
         if first:
-            self._built_from = self._fingerprint()
+            self._built_from = Snapshot(self.objective, self._watched)
         return count
 
     def _room(self) -> int:
         """Bytes that graphs may hold between products."""
         return _memory.available_bytes(self.device) // 2 if self.budget is None else self.budget
-
-    def _fingerprint(self) -> tuple[Any, ...]:
-        return fingerprint(self.objective.model, self._watched)
 
     def _forget(self) -> None:
         """Drop everything that was built from the model."""

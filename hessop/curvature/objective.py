@@ -60,9 +60,8 @@ class Objective(torch.nn.Module):
         """The loss of one batch as a function of `leaves`, with its weight."""
         state = {n: p.detach() for n, p in self.model.named_parameters()}
         state |= dict(zip(self.space.names, leaves, strict=True))
-        if any(module.training for module in self.model.modules()):
-            # Batch normalisation writes its statistics: let it write to copies.
-            state |= {n: b.clone() for n, b in self.model.named_buffers()}
+        # Batch normalisation in train mode writes its statistics, and so may any module: to copies.
+        state |= {n: b.clone() for n, b in self.model.named_buffers()}
         state = {f"model.{name}": t for name, t in state.items()}
         device = self.space.device
         with twice_differentiable(self.model, device):
@@ -73,11 +72,18 @@ class Objective(torch.nn.Module):
         """Loss and weight of a batch; called with the stand-ins in place."""
         output, target = self._forward(self.model, batch)
         loss = self.loss_fn(output, target)
-        _check_loss(loss)
+        _check_form(loss)
         if self._weight is None:
             count = weights.batch_count(self.loss_fn, output, target)
         else:
             count = _validation.number("weight(batch)", self._weight(original), 0.0)
+        if count == 0:
+            # Nothing counts, and a mean over nothing is NaN: a zero that depends on all takes its
+            # place.
+            parameters = dict(self.model.named_parameters())
+            zeros = [(0 * parameters[name]).sum() for name in self.space.names]
+            loss = torch.stack(zeros).sum()
+        _check_finite(loss)
         return Term(loss, 1.0 if weights.is_sum(self.loss_fn) else count, count)
 
 
@@ -97,7 +103,7 @@ def _pair(model: torch.nn.Module, batch: Any) -> tuple[Any, Any]:
     return model(x), y
 
 
-def _check_loss(loss: Any) -> None:
+def _check_form(loss: Any) -> None:
     rule = "return a real scalar tensor, the mean over the batch"
     if not isinstance(loss, torch.Tensor):
         raise TypeError(_validation.message("loss_fn", rule, f"a {type(loss).__name__}"))
@@ -110,6 +116,9 @@ def _check_loss(loss: Any) -> None:
                 'Use reduction="mean" in the loss.',
             )
         )
+
+
+def _check_finite(loss: torch.Tensor) -> None:
     if not torch.isfinite(loss):
         raise FloatingPointError(
             _validation.message(

@@ -68,6 +68,8 @@ class ParameterSpace:
                     "tree", f"hold arrays of shapes {[tuple(s) for s in self.shapes]}", shapes
                 )
             )
+        if any(_exchange.is_complex(leaf) for leaf in leaves):
+            raise TypeError(_validation.message("tree", "hold real arrays", "complex ones"))
         dtype = _exchange.face_dtype(self.dtype)
         pieces = [_exchange.to_torch(x, dtype=dtype, device=self.device) for x in leaves]
         out = torch.empty(self.n, dtype=dtype, device=self.device)
@@ -104,7 +106,7 @@ def _choose(model: torch.nn.Module, choice: Choice) -> dict[str, torch.nn.Parame
         matched = {n: p for n, p in everything.items() if choice(n, p)}
         got = "a predicate that accepts none"
     else:
-        patterns = [choice] if isinstance(choice, str) else list(choice)
+        patterns = _patterns(choice)
         matched = _match(model, everything, patterns)
         got = repr(patterns)
     if not matched:
@@ -117,6 +119,20 @@ def _choose(model: torch.nn.Module, choice: Choice) -> dict[str, torch.nn.Parame
             )
         )
     return matched
+
+
+def _patterns(choice: object) -> list[str]:
+    """The patterns of a choice that is neither None nor a predicate."""
+    if isinstance(choice, str):
+        return [choice]
+    patterns: list[Any] = list(choice) if isinstance(choice, Iterable) else [choice]
+    if not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(
+            _validation.message(
+                "params", "be a name, names, a predicate (name, parameter) or None", repr(choice)
+            )
+        )
+    return patterns
 
 
 def _match(

@@ -65,8 +65,8 @@ def eigsh(
     Returns
     -------
     w : ndarray, shape (k,)
-        Eigenvalues in the dtype of `A`, in SciPy's order: ascending, but without eigenvectors
-        by magnitude, descending, for ``which="LM"``.
+        Eigenvalues in the dtype of `A`, in SciPy's order: ascending; but without eigenvectors
+        ascending by magnitude for "LM", and descending for "SA".
     v : ndarray, shape (n, k)
         Orthonormal eigenvectors, in columns; only if `return_eigenvectors`.
 
@@ -104,7 +104,9 @@ def eigsh(
     products = None
     if maxiter is not None:
         rounds = _validation.integer("maxiter", maxiter, 1)
-        width = min(n, max(2 * k + 1, 20)) if ncv is None else ncv
+        width = min(n, max(2 * k + 1, 20))
+        if ncv is not None:
+            width = _validation.basis_size(ncv, k, n)
         products = width + rounds * max(width - k, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # an exception here
@@ -112,17 +114,20 @@ def eigsh(
     dtype = _exchange.numpy_dtype(enter(A)[0].dtype)
     w, v = result.eigenvalues.astype(dtype), result.eigenvectors
     good = result.converged
-    if good.sum() < k:
+    if good.sum() < k or not result.complete:
+        unchecked = ", without a check for completeness," if good.all() else ""
         raise NoConvergence(
-            f"`maxiter` must allow for convergence; {good.sum()} of {k} eigenvalues converged in "
-            f"{result.n_matvec} products. Raise maxiter, ncv or tol, or use hessop.lanczos, "
-            "which returns what there is.",
+            f"`maxiter` must allow for convergence; {good.sum()} of {k} eigenvalues converged"
+            f"{unchecked} in {result.n_matvec} products. Raise maxiter, ncv or tol, or use "
+            "hessop.lanczos, which returns what there is.",
             w[good],
             v[:, good],
         )
     if return_eigenvectors:
         return w, v
-    return w[np.argsort(-np.abs(w), kind="stable")] if which == "LM" else w
+    if which == "LM":
+        return w[np.argsort(np.abs(w), kind="stable")]
+    return w[::-1].copy() if which == "SA" else w
 
 
 _ELSEWHERE = (

@@ -12,12 +12,20 @@ from hessop._space import LocalSpace
 from hessop.krylov.basis import Basis, orthonormal
 
 
-def start_vector(space: LocalSpace, v0: Any, rng: np.random.Generator) -> torch.Tensor:
-    """The user's start vector, or a random one. For reading: it may be the user's memory."""
+def start_vector(space: LocalSpace, v0: Any, lock: Basis, rng: np.random.Generator) -> torch.Tensor:
+    """What of the user's start vector, or of a random one, is orthogonal to `lock`; norm one."""
     if v0 is None:
-        return space.draw(rng, "gaussian")
+        start = None
+        while start is None:
+            start = orthonormal(space, space.draw(rng, "gaussian"), lock)
+        return start
     v0 = _validation.nonzero_vector("v0", v0, space.n)
-    return _exchange.to_torch(v0, dtype=space.dtype, device=space.device)
+    v = _exchange.to_torch(v0, dtype=torch.float64, device=space.device)
+    # scaled first: single precision may not hold the length it came with
+    start = orthonormal(space, (v / v.abs().max()).to(space.dtype), lock)
+    if start is None:
+        raise ValueError(_validation.message("v0", "not lie in the span of lock", "a vector in it"))
+    return start
 
 
 def locked_basis(space: LocalSpace, lock: Any) -> Basis:

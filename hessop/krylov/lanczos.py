@@ -91,7 +91,7 @@ def lanczos(
     Warns
     -----
     ConvergenceWarning
-        If `maxiter` was reached first.
+        If `maxiter` was reached before the set had converged, or before it was checked.
     PrecisionWarning
         If `tol` lies below the noise of the products.
 
@@ -141,9 +141,9 @@ def lanczos(
         audit,
     )
     generator = _validation.rng(rng)
-    sweep = Sweep(space, start_vector(space, v0, generator), reorth=reorth, lock=locked)
-    found = Search(product, sweep, goal, generator).run()
-    result, rows = _collect(found, sweep)
+    sweep = Sweep(space, start_vector(space, v0, locked, generator), reorth=reorth, lock=locked)
+    found, complete = Search(product, sweep, goal, generator).run()
+    result, rows = _collect(found, sweep, complete)
     if verify is True:
         result = _measured(result, rows, found.limit, product, space)
     _warn(result, goal, sweep.noise)
@@ -156,7 +156,7 @@ def _rows_that_fit(space: LocalSpace, k: int, n: int) -> int:
     return min(n, max(_memory.available_bytes(space.device) // 2 // row, 2 * k + 20))
 
 
-def _collect(found: Found, sweep: Sweep) -> tuple[EigenResult, torch.Tensor]:
+def _collect(found: Found, sweep: Sweep, complete: bool) -> tuple[EigenResult, torch.Tensor]:
     """The chosen pairs in ascending order, and their vectors as rows."""
     chosen = np.sort(found.chosen)
     residuals = found.ritz.residuals[chosen]
@@ -166,6 +166,7 @@ def _collect(found: Found, sweep: Sweep) -> tuple[EigenResult, torch.Tensor]:
         residuals=residuals,
         error_bounds=residuals + sweep.noise * sweep.scale,
         converged=residuals <= found.limit,
+        complete=complete,
         n_matvec=found.n_matvec,
         n_restart=found.n_restart,
     )
@@ -198,6 +199,13 @@ def _warn(result: EigenResult, goal: Goal, noise: float) -> None:
         warnings.warn(
             f"{missing} of {goal.k} eigenvalues did not converge in {result.n_matvec} products; "
             "see `converged` and `residuals`. Raise `maxiter`, `ncv` or `tol`.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    elif goal.audit and not result.complete:
+        warnings.warn(
+            f"The check that no eigenvalue is missing did not end in {result.n_matvec} products; "
+            "the set may be incomplete. Raise `maxiter` or `ncv`, or pass verify=False.",
             ConvergenceWarning,
             stacklevel=3,
         )

@@ -105,7 +105,7 @@ def deflated_power_iteration(
     generator = _validation.rng(rng)
     pairs: list[_Pair] = []
     for _ in range(k):
-        start = start_vector(space, None if pairs else v0, generator)
+        start = start_vector(space, None if pairs else v0, found, generator)
         scale = max((abs(pair.w) for pair in pairs), default=0.0)
         pair = _iterate(product, space, found, start, scale, limits)
         found.append(pair.x)
@@ -128,6 +128,7 @@ def deflated_power_iteration(
         residuals=residuals,
         error_bounds=residuals + space.eps * max(abs(pair.w) for pair in pairs),
         converged=converged,
+        complete=False,
         n_matvec=sum(pair.steps for pair in pairs),
         n_restart=0,
     )
@@ -158,9 +159,7 @@ def _iterate(
     limits: _Limits,
 ) -> _Pair:
     """One pair, orthogonal to those found; `scale` is the largest eigenvalue among them."""
-    x = orthonormal(space, start, found)
-    if x is None:
-        raise ValueError(_validation.message("v0", "not lie in the span of lock", "a vector in it"))
+    x = start
     previous = torch.zeros_like(x)
     last = float("inf")
     for step in range(1, limits.maxiter + 1):
@@ -170,12 +169,13 @@ def _iterate(
         if not (np.isfinite(value) and np.isfinite(gap)):
             raise _validation.finite_product("A")
         bound = limits.tol * max(scale, abs(value))
-        if gap <= bound and abs(value - last) <= bound:
-            return _Pair(value, x, gap, True, step)
+        converged = gap <= bound and abs(value - last) <= bound
+        if converged or step == limits.maxiter:
+            break
         last = value
         # Momentum enters the iterate alone: w and residual above are those of A.
         y = y.sub_(previous, alpha=limits.momentum)
         following = orthonormal(space, y, found)
         if following is not None:  # where A x = 0, x stands, and the next round finds no change
             previous, x = x / space.norm(y).to(x.dtype), following
-    return _Pair(value, x, gap, False, limits.maxiter)
+    return _Pair(value, x, gap, converged, step)

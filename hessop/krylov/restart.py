@@ -14,6 +14,10 @@ from hessop.krylov.sweep import Sweep
 
 # A look at the Ritz values costs no product but time; this many looks per doubling of the basis.
 _LOOKS = 25
+# Where an audit must wait for its own values to settle: to this, relative to the largest.
+_SETTLED = 1e-4
+# ... but not for ever: from this many products on the set counts as not checked.
+_BLIND_STEPS = 200
 # The check for missed eigenvalues spends this share of the products, or this many.
 _AUDIT_SHARE, _AUDIT_STEPS = 0.2, 15
 
@@ -53,7 +57,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Found:
-    """The Ritz pairs a search ends with: `chosen` of `ritz`, with `limit` on their residuals."""
+    """The Ritz pairs a look finds: `chosen` of `ritz`, with `limit` on their residuals."""
 
     ritz: Ritz
     chosen: NDArray[np.intp]
@@ -71,6 +75,8 @@ class Audit:
     ----------
     keys : ndarray, shape (k,)
         What the set under audit ranks by.
+    largest : float
+        The largest Ritz value in magnitude.
     end : int
         The number of products at which it is over.
     set_aside : int
@@ -78,6 +84,7 @@ class Audit:
     """
 
     keys: NDArray[np.float64]
+    largest: float
     end: int
     set_aside: int
 
@@ -103,22 +110,35 @@ class Search:
         self._steps = 0
         self._restarts = 0
         self._audit: Audit | None = None
+        self._proven = True
+        self._blind = False  # whether an audit may not end before its own values have settled
 
-    def run(self) -> Found:
-        """Multiply until the wanted set has converged and is complete, or maxiter is reached."""
+    def run(self) -> tuple[Found, bool]:
+        """
+        Multiply until the wanted set has converged and is complete, or maxiter is reached.
+
+        Returns what was found, and whether the set is known to be complete.
+        """
         sweep, goal = self._sweep, self._goal
         next_look = goal.k
         while True:
             self._step()
             multiplied = len(sweep.multiplied)
-            over = (not sweep.waiting and not sweep.fresh(self._rng)) or self._steps >= goal.maxiter
+            exhausted = False
+            if not sweep.waiting:
+                # A fresh direction knows nothing of what the exhausted one has converged to.
+                self._blind = True
+                exhausted = not sweep.fresh(self._rng)
+            over = exhausted or self._steps >= goal.maxiter
             if not (over or multiplied >= min(next_look, self._goal.ncv) or self._audit_is_due()):
                 continue
             ritz = rayleigh_ritz(sweep)
             if over or len(ritz.theta) >= goal.k:
                 found, converged = self._judge(ritz)
-                if over or self._is_done(found, converged):
-                    return found
+                if self._is_done(found, converged) or exhausted:
+                    return found, exhausted or (goal.audit and self._proven)
+                if over:
+                    return found, False
                 self._turn_to_largest_leak(found, converged)
             multiplied = len(sweep.multiplied)
             if multiplied >= self._goal.ncv:
@@ -149,7 +169,8 @@ class Search:
             # A newcomer at the border, or next to a pair of the set, is a tie: prefer what has
             # converged.
             preferred = settled[ranking(ritz.theta[settled], which)[:k]]
-            if all(self._agrees(self._audit, ritz, pairs) for pairs in (chosen, preferred)):
+            values = (ritz.theta, ritz.theta[settled])
+            if all(self._agrees(self._audit, theta) for theta in values):
                 chosen = preferred
         return Found(ritz, chosen, limit, self._steps, self._restarts), converged
 
@@ -160,9 +181,15 @@ class Search:
             if good and self._goal.audit:
                 self._audit = self._open_audit(found)
             return good and not self._goal.audit
-        if not self._agrees(self._audit, found.ritz, found.chosen):
+        if not self._agrees(self._audit, found.ritz.theta):
             self._audit = None
-        return good and self._audit_is_due()
+        if not good or self._audit is None or not self._audit_is_due():
+            return False
+        if self._blind and self._may_be_beaten(self._audit, found):
+            self._audit.end = self._steps + max(_AUDIT_STEPS, self._steps // 10)
+            self._proven = self._steps < _BLIND_STEPS
+            return not self._proven
+        return True
 
     def _open_audit(self, found: Found) -> Audit:
         """
@@ -179,21 +206,32 @@ class Search:
         if not self._sweep.fresh(self._rng):
             length = set_aside
         ranked_by = keys(found.ritz.theta[found.chosen], self._goal.which)
-        return Audit(ranked_by, steps + length, set_aside)
+        # So short a sweep started next to an eigenvector, maybe of another eigenvalue.
+        self._blind |= steps < 2 * _AUDIT_STEPS
+        return Audit(ranked_by, found.ritz.largest, steps + length, set_aside)
 
     def _audit_is_due(self) -> bool:
         return self._audit is not None and self._steps >= self._audit.end
 
-    def _agrees(self, audit: Audit, ritz: Ritz, chosen: NDArray[np.intp]) -> bool:
-        """Whether these are still the Ritz values under audit."""
-        slack = self._limit(ritz) + 10 * self._sweep.noise * ritz.largest
-        present = keys(ritz.theta[chosen], self._goal.which)
-        return bool((np.abs(present - audit.keys) <= slack).all())
+    def _agrees(self, audit: Audit, theta: NDArray[np.float64]) -> bool:
+        """Whether the most wanted of some ascending values are still those under audit."""
+        slack = (max(self._goal.tol, self._sweep.noise) + 10 * self._sweep.noise) * audit.largest
+        best = theta[ranking(theta, self._goal.which)[: self._goal.k]]
+        return bool((np.abs(keys(best, self._goal.which) - audit.keys) <= slack).all())
+
+    def _may_be_beaten(self, audit: Audit, found: Found) -> bool:
+        """Whether a Ritz value outside the set could still, within its residual, get into it."""
+        reach = found.ritz.residuals
+        reach[found.chosen] = 0.0
+        reach[reach <= max(found.limit, _SETTLED * found.ritz.largest)] = 0.0
+        return not all(
+            self._agrees(audit, np.sort(found.ritz.theta + shift)) for shift in (reach, -reach)
+        )
 
     def _turn_to_largest_leak(self, found: Found, converged: NDArray[np.bool_]) -> None:
         """Of the rows that wait, go on with the one that holds the wanted pairs up most."""
-        if self._audit is None or self._audit_is_due():
-            open_pairs = [i for i in found.chosen if not converged[i]]
+        open_pairs = [i for i in found.chosen if not converged[i]]
+        if open_pairs and (self._audit is None or self._audit_is_due()):
             leaks = np.abs(found.ritz.leaks[:, open_pairs]).max(axis=1, initial=0.0)
             self._sweep.vector(self._sweep.waiting[int(np.argmax(leaks))])
 

@@ -18,6 +18,8 @@ from hessop.krylov.projection import Row, matrices
 _BREAKDOWN = 10.0
 # Asymmetry beyond this cannot be rounding or noise of a symmetric operator.
 _ASYMMETRY = 1e-2
+# Below this share of the scale a leftover is orthogonalised once more.
+_CLOSE = 1e-4
 
 
 class Sweep:
@@ -37,7 +39,7 @@ class Sweep:
     space : LocalSpace
         Where the vectors live.
     start : torch.Tensor, shape (n,)
-        First direction.
+        First direction, of norm one and orthogonal to `lock`.
     reorth : str
         One of `reorthogonalization.METHODS`.
     lock : Basis, optional
@@ -70,12 +72,10 @@ class Sweep:
         self.waiting: list[int] = []
         self.scale = 0.0
         self._asymmetry = 0.0
+        self._leftover = 0.0  # what the last step left over
         self._lock = Basis(space) if lock is None else lock
         self._policy = reorthogonalization.policy(reorth, space.eps, space.n)
-        if not self._add(start):
-            raise ValueError(
-                _validation.message("v0", "not lie in the span of lock", "a vector in it")
-            )
+        self._append(start)
 
     @property
     def noise(self) -> float:
@@ -113,35 +113,45 @@ class Sweep:
         """
         number = self.waiting.pop()
         row, v = self.rows[number], self.basis.row(number)
+        # What lies in the locked rows goes first: it may be all there is, rounding aside.
+        locked = self._purge(w, self._lock)
         if len(row.coupling):
             self.basis.subtract(w, torch.from_numpy(row.coupling).to(w.device), row.start)
         alpha = self.space.dot(v, w)
         w -= alpha.to(w.dtype) * v
-        self._purge(w, self._lock)
 
         passes = self._policy.passes(lambda: self._coefficients(row, alpha, w))
         if passes:
-            zeros = self._purge(w, self.basis)
+            zeros = self._purge_all(w)
             for _ in range(passes - 1):
-                self._purge(w, self._lock)
-                self._purge(w, self.basis)
-            self._purge(w, self._lock)
+                self._purge_all(w)
         else:  # at least the row before: local orthogonality holds without any pass
-            before = [i for i in (number - 1,) if i >= 0]
-            zeros = torch.stack(
-                [self.space.dot(self.basis.row(i), w) for i in before] or [0 * alpha]
-            )
-        numbers = torch.cat([torch.stack([alpha, self.space.norm(w)]), zeros]).cpu().numpy()
+            before = self.basis.row(number - 1) if number else 0 * v
+            zeros = self.space.dot(before, w)[None]
+        numbers = torch.cat([torch.stack([alpha, self.space.norm(w)]), zeros, locked]).cpu().numpy()
         if not np.isfinite(numbers).all():
             raise _validation.finite_product("A")
         row.alpha, beta = float(numbers[0]), float(numbers[1])
-        self._learn(number, beta, numbers[2:], complete=passes > 0)
+        # hypot, for no square of it over- or underflows
+        self.scale = max(self.scale, math.hypot(*numbers, *row.coupling))
+        self._learn(number, numbers[2 : 2 + len(zeros)], complete=passes > 0)
+        if beta < _CLOSE * self.scale:
+            # Little is left over, and one pass leaves rounding of what was there.
+            if passes:
+                self._purge_all(w)
+            else:
+                for i in range(max(number - 1, 0), number + 1):
+                    u = self.basis.row(i)
+                    w -= self.space.dot(u, w).to(w.dtype) * u
+            beta = float(self.space.norm(w))
         return self._continue(number, w, beta)
 
     def fresh(self, rng: np.random.Generator) -> bool:
         """Add a random direction orthogonal to everything; False if there is none left."""
         while len(self.basis) < self.size:
-            if self._add(self.space.draw(rng, "gaussian")):
+            v = orthonormal(self.space, self.space.draw(rng, "gaussian"), self._lock, self.basis)
+            if v is not None:
+                self._append(v)
                 return True
         return False
 
@@ -153,12 +163,13 @@ class Sweep:
         """
         Coefficients alpha and beta of a sweep that was never restarted, each of shape (m,).
 
-        ``beta[j]`` couples row j to row j + 1: 0 where that is a fresh direction, or nothing.
+        ``beta[j]`` couples row j to row j + 1, 0 where that is a fresh direction; the last one is
+        the norm of what is left over.
         """
         m = len(self.multiplied)
         beta = [float(row.coupling[-1]) if len(row.coupling) else 0.0 for row in self.rows[1:]]
         alpha = np.array([self.rows[i].alpha for i in range(m)], dtype=np.float64)
-        return alpha, np.array([*beta, 0.0][:m])
+        return alpha, np.array([*beta[: m - 1], self._leftover])
 
     def release(self) -> None:
         """Let go of the vectors; the coefficients stay."""
@@ -192,17 +203,20 @@ class Sweep:
         basis.subtract(w, h)
         return h
 
-    def _learn(self, number: int, beta: float, h: NDArray[np.float64], complete: bool) -> None:
-        """Scale, asymmetry, and the coefficients on rows that wait."""
-        row = self.rows[number]
-        size = math.hypot(row.alpha or 0.0, beta, *row.coupling, *h)
-        self.scale = max(self.scale, size)
+    def _purge_all(self, w: torch.Tensor) -> torch.Tensor:
+        """One pass against all rows, then the locked ones; the coefficients on the rows."""
+        h = self._purge(w, self.basis)
+        self._purge(w, self._lock)
+        return h
+
+    def _learn(self, number: int, h: NDArray[np.float64], complete: bool) -> None:
+        """Asymmetry, and the coefficients on rows that wait."""
         zeros = h
         if complete:
             for i in self.waiting:
                 self.rows[i].couple(number, float(h[i]))
             zeros = np.delete(h, self.waiting)
-        asymmetry = float(np.linalg.norm(zeros))
+        asymmetry = math.hypot(*zeros)
         if asymmetry > _ASYMMETRY * self.scale:
             raise ValueError(
                 _validation.message(
@@ -216,21 +230,17 @@ class Sweep:
 
     def _continue(self, number: int, w: torch.Tensor, beta: float) -> bool:
         """Put what is left over in line, unless it is rounding."""
-        exhausted = len(self.basis) >= self.size
-        if exhausted or beta <= _BREAKDOWN * self.space.eps * self.scale:
+        if beta <= _BREAKDOWN * self.space.eps * self.scale:
+            beta = 0.0
+        self._leftover = beta
+        if beta == 0.0 or len(self.basis) >= self.size:
             return False
-        self._append(w, beta)
+        self._append(w / beta)
         self.rows[-1].couple(number, beta)
         return True
 
-    def _add(self, v: torch.Tensor) -> bool:
-        """Put a direction in line; False if nothing of it is orthogonal to what there is."""
-        w = orthonormal(self.space, v, self._lock, self.basis)
-        if w is not None:
-            self._append(w, 1.0)
-        return w is not None
-
-    def _append(self, v: torch.Tensor, norm: float) -> None:
-        self.basis.append(v / norm)
+    def _append(self, v: torch.Tensor) -> None:
+        """Put a vector of norm one in line."""
+        self.basis.append(v)
         self.waiting.append(len(self.rows))
         self.rows.append(Row())

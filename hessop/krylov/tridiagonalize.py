@@ -93,7 +93,7 @@ def tridiagonalize(
     locked = locked_basis(space, lock)
     m = _validation.integer("m", m, 1, product.n - len(locked))
     generator = _validation.rng(rng)
-    sweep = Sweep(space, start_vector(space, v0, generator), reorth=reorth, lock=locked)
+    sweep = Sweep(space, start_vector(space, v0, locked, generator), reorth=reorth, lock=locked)
     for _ in range(m):
         if not sweep.waiting:
             sweep.fresh(generator)

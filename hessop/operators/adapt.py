@@ -201,5 +201,8 @@ def enter(A: Any) -> tuple[Product, Callable[[torch.Tensor], Any]]:
 def _check_square_and_real(A: Any) -> None:
     if len(A.shape) != 2 or A.shape[0] != A.shape[1]:
         raise ValueError(_validation.message("A", "be square", f"shape {tuple(A.shape)}"))
+    dtype = A.dtype
+    if not isinstance(dtype, torch.dtype) and np.dtype(dtype).kind not in "fiubc":
+        raise TypeError(_validation.message("A", "be real symmetric", f"dtype {dtype}"))
     if _exchange.is_complex(A):
         raise TypeError(_validation.message("A", "be real symmetric", f"dtype {A.dtype}"))

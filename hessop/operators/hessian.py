@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from hessop import _exchange, _validation
@@ -58,8 +59,8 @@ class HessianOperator(ProductOperator):
         in each product. Default: half of what is free at the first product. 0 keeps nothing.
     check : bool, optional
         Whether to look for what would make the objective ill-defined (dropout in train mode,
-        shuffled data, other randomness), at the cost of two forward passes over the first batch.
-        Default True.
+        shuffled data, other randomness, layers without a second derivative), at the cost of two
+        forward passes, one gradient and two products for the first batch. Default True.
 
     Attributes
     ----------
@@ -165,8 +166,16 @@ class HessianOperator(ProductOperator):
         -------
         ndarray, shape (n,)
             In the operator's dtype, with the weights of the Hessian.
+
+        Raises
+        ------
+        FloatingPointError
+            If it is NaN or Inf.
         """
-        return _exchange.to_numpy(self.product.gradient())
+        gradient = _exchange.to_numpy(self.product.gradient())
+        if not np.isfinite(gradient).all():
+            raise _validation.finite_gradient()
+        return gradient
 
     def flatten(self, tree: Mapping[str, Any] | Iterable[Any]) -> Any:
         """

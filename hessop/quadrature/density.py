@@ -50,11 +50,12 @@ class SpectralDensity:
         """
         Default width of the kernel, ``(lambda_max - lambda_min) / ncv``.
 
-        Where all nodes agree, their magnitude takes the place of the range (1 for zero).
+        Where all nodes agree to one part in a million, their magnitude takes the place of the range
+        (1 for zero).
         """
         low, high = float(self.nodes.min()), float(self.nodes.max())
         width = high - low
-        if width <= 1e-12 * max(abs(low), abs(high)):
+        if width <= 1e-6 * max(abs(low), abs(high)):
             width = max(abs(low), abs(high)) or 1.0
         return width / self.ncv
 
@@ -149,8 +150,13 @@ class SpectralDensity:
         ------
         ValueError
             If `f` is not finite at a node, or returns another shape.
+        TypeError
+            If `f` is complex.
         """
-        values = np.asarray(f(self.nodes), dtype=np.float64)
+        values = np.asarray(f(self.nodes))
+        if values.dtype.kind == "c":
+            raise TypeError(_validation.message("f", "be real", str(values.dtype)))
+        values = values.astype(np.float64)
         if values.shape != self.nodes.shape:
             raise ValueError(
                 _validation.message("f", f"keep the shape {self.nodes.shape}", values.shape)
@@ -178,7 +184,7 @@ class SpectralDensity:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             As `expectation`.
 
         Examples

@@ -107,7 +107,10 @@ def _advance(
     product: Product, space: LocalSpace, starts: torch.Tensor, steps: int, reorth: str
 ) -> list[Sweep]:
     """Sweeps from all starts, one block product per step; exhausted ones drop out."""
-    sweeps = [Sweep(space, start, reorth=reorth, keep=reorth != "none") for start in starts]
+    sweeps = [
+        Sweep(space, start / float(space.norm(start)), reorth=reorth, keep=reorth != "none")
+        for start in starts
+    ]
     for _ in range(steps):
         active = [sweep for sweep in sweeps if sweep.waiting]
         if not active:

@@ -40,7 +40,7 @@ class SyntheticProduct(Product):
         self.basis = basis
 
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
-        return self.basis.apply(self.basis.apply(V, transpose=True) * self._w)
+        return self.basis.apply(self.basis.apply(V, transpose=True) * self._w).contiguous()
 
 
 class SyntheticOperator(ProductOperator):
@@ -127,8 +127,10 @@ def operator(
     if isinstance(eigenvalues, str):
         w = spectrum(eigenvalues, _validation.integer("n", n, 1), rng=generator)
     else:
-        given = np.asarray(eigenvalues, dtype=np.float64)
-        w = np.sort(_validation.vector("eigenvalues", given, given.size))
+        given = np.asarray(eigenvalues)
+        if n is not None and given.size != _validation.integer("n", n, 1):
+            raise ValueError(_validation.message("n", "be the number of eigenvalues", n))
+        w = np.sort(_validation.vector("eigenvalues", given, max(given.size, 1)).astype(np.float64))
     _validation.choice("dtype", dtype, (torch.float32, torch.float64))
     reflections = _validation.integer("reflections", reflections, 0)
     basis = _Eigenbasis(len(w), reflections, generator, dtype)

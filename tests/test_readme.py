@@ -1,0 +1,28 @@
+"""What the README shows runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_first_screen_has_the_two_commands():
+    """Each is a single line that makes its environment, installs and runs."""
+    first_screen = README.splitlines()[:30]
+    commands = [line for line in first_screen if line.startswith("python -m venv ")]
+    assert len(commands) == 2
+    assert all("pip install -c constraints.txt" in line for line in commands)
+
+
+def test_the_three_uses_run(capsys):
+    """The code blocks after the first, one after the other; each at most 18 lines."""
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1:]
+    assert len(blocks) == 3
+    assert max(len(block.strip().splitlines()) for block in blocks) <= 18
+    namespace: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), namespace)
+    assert namespace["step"].success
+    assert "trace:" in capsys.readouterr().out
