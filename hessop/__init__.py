@@ -12,7 +12,10 @@ from hessop.krylov import deflated_power_iteration as deflated_power_iteration
 from hessop.krylov import eigsh as eigsh
 from hessop.krylov import lanczos as lanczos
 from hessop.krylov import tridiagonalize as tridiagonalize
+from hessop.operators import FisherOperator as FisherOperator
+from hessop.operators import GGNOperator as GGNOperator
 from hessop.operators import HessianOperator as HessianOperator
+from hessop.operators import NTKOperator as NTKOperator
 from hessop.operators import TorchOperator as TorchOperator
 from hessop.operators import aslinearoperator as aslinearoperator
 from hessop.operators import deflate as deflate

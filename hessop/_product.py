@@ -38,6 +38,13 @@ class Product(ABC):
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
         """A fresh, contiguous ``(k, n)`` tensor; `V` is neither kept nor written."""
 
+    def expect(self, vectors: int) -> None:  # noqa: B027
+        """A solver announces how many vectors it is about to multiply, so that set-up may pay."""
+
+    def floor(self) -> float:
+        """Noise of a product that is known, relative to its size; 0 where nothing is known."""
+        return 0.0
+
     def matmat(self, V: torch.Tensor) -> torch.Tensor:
         """
         Multiply a block of row vectors.

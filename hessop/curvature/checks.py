@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,22 +11,38 @@ import torch
 
 from hessop import _validation
 from hessop.curvature.data import Batches, tensors
-from hessop.curvature.graph import GradientGraph, leaves_of
+from hessop.curvature.graph import ends_early, leaves_of
 from hessop.curvature.guards import recording
-from hessop.curvature.objective import Objective
+from hessop.curvature.local import Local
+from hessop.curvature.objective import Objective, check_finite
+from hessop.curvature.store import Make
 
 _WITH_DROPOUT = (torch.nn.MultiheadAttention, torch.nn.RNNBase)
 
 
 @recording()
-def check_objective(objective: Objective, data: Batches) -> None:
+def check_curvature(objective: Objective, data: Batches, make: Make, twice: bool) -> float | None:
     """
     Refuse what would make an operator that is not one matrix.
 
-    Dropout in train mode, data that differ from pass to pass, other randomness in the model,
-    parameters that reach the loss other than through the model, layers without a second
-    derivative. Costs, for the first batch of the data: two looks at it, two forward passes, one
-    gradient and two products.
+    What `check_determinism` refuses, parameters that reach the loss other than through the model,
+    layers without a second derivative. Costs, for the first batch of the data: two looks at it,
+    two forward passes, one gradient and two products. Where second derivatives are not to be
+    taken, `twice` is False and the last two fall away.
+
+    Returns the noise of a product, relative to its size; None where no product was made.
+    """
+    local = check_determinism(objective, data, make)
+    _check_references(local.value, objective)
+    return _check_symmetry(local, objective) if twice else None
+
+
+@recording()
+def check_determinism(objective: Objective, data: Batches, make: Make) -> Local:
+    """
+    Refuse dropout in train mode, data that differ from pass to pass, other randomness.
+
+    Returns the map of the first batch.
     """
     device = objective.space.device
     _check_dropout(objective.model)
@@ -34,23 +50,24 @@ def check_objective(objective: Objective, data: Batches) -> None:
     with _other_random_numbers(device):
         second = next(iter(data))
     _check_batches(first, second)
-
     leaves = objective.leaves()
-    term = objective.term(first, leaves)
+    local = make(objective, first, leaves, 0)
+    check_finite(local.value.sum())
     with _other_random_numbers(device):
-        again = objective.term(second, objective.leaves()).loss
-    if not torch.isclose(term.loss, again, rtol=1e-5, atol=0.0):
+        again = make(objective, second, leaves, 0).value.detach()
+    seen = local.value.detach()
+    if not torch.allclose(seen, again, rtol=1e-5, atol=1e-5 * float(seen.abs().max())):
         raise ValueError(
             _validation.message(
                 "model",
                 "give the same loss at every evaluation of one batch",
-                f"{term.loss.item():.9g} and {again.item():.9g}",
-                "Look for functional dropout or noise; model.eval() turns most of it off. "
-                "check=False skips this check.",
+                f"{seen.flatten()[0].item():.9g} and {again.flatten()[0].item():.9g}",
+                "Look for functional dropout or noise, which model.eval() turns off in most "
+                "layers, or, where the two are close, kernels that are not deterministic "
+                "(torch.use_deterministic_algorithms). check=False skips this check.",
             )
         )
-    _check_references(term.loss, objective)
-    _check_symmetry(GradientGraph(term, leaves), objective)
+    return local
 
 
 @contextmanager
@@ -99,10 +116,10 @@ def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a is b or torch.equal(a, b) or torch.allclose(a, b, rtol=0.0, atol=0.0, equal_nan=True)
 
 
-def _check_references(loss: torch.Tensor, objective: Objective) -> None:
+def _check_references(value: torch.Tensor, objective: Objective) -> None:
     names = {p.data_ptr(): n for n, p in objective.model.named_parameters() if p.requires_grad}
     originals = {id(p) for p in objective.model.parameters()}
-    for leaf in leaves_of(loss):
+    for leaf in leaves_of(value):
         name = names.get(leaf.data_ptr())
         if id(leaf) in originals and name in objective.space.names:
             raise ValueError(
@@ -115,26 +132,40 @@ def _check_references(loss: torch.Tensor, objective: Objective) -> None:
             )
 
 
-def _check_symmetry(graph: GradientGraph, objective: Objective) -> None:
+def _check_symmetry(local: Local, objective: Objective) -> float:
     """A layer whose derivative leaves torch has no second one, and only asymmetry shows it."""
     space = objective.space
-    rng = np.random.default_rng(0)
-    u, v = torch.from_numpy(rng.standard_normal((2, space.n))).to(space.device, space.dtype)
-    Hu, Hv = (
-        space.join(graph.multiply(space.split(x)), torch.empty_like(x)).double() for x in (u, v)
-    )
-    # u . Hv is of the size of ||Hv||, for the entries of u have variance 1.
-    scale = max(Hu.norm().item(), Hv.norm().item())
-    asymmetry = abs(u.double() @ Hv - v.double() @ Hu).item()
-    if graph.ends_early() or asymmetry > max(1e-3, 30 * torch.finfo(space.dtype).eps) * scale:
+
+    def multiply(v: torch.Tensor) -> torch.Tensor:
+        out = torch.zeros(space.n, dtype=torch.float64, device=space.device)
+        space.add(local.reverse(space.split(v.to(space.dtype))), out)
+        return out
+
+    noise, early = symmetry_defect(multiply, space.n, space.device), ends_early(local.roots())
+    if early or noise > max(1e-3, 30 * torch.finfo(space.dtype).eps):
         raise NotImplementedError(
             _validation.message(
                 "model",
                 "be twice differentiable",
                 "a custom autograd.Function without a second derivative"
-                if graph.ends_early()
-                else f"a Hessian that is not symmetric (by {asymmetry / scale:.0e}, relative)",
+                if early
+                else f"a curvature that is not symmetric (by {noise:.0e}, relative)",
                 "Look for an autograd.Function with once_differentiable, or whose backward leaves "
-                "torch; leave the parameters before it out with params=.",
+                "torch; leave the parameters before it out with params=, or use "
+                'mode="finite-difference".',
             )
         )
+    return noise
+
+
+def symmetry_defect(
+    multiply: Callable[[torch.Tensor], torch.Tensor], n: int, device: torch.device
+) -> float:
+    """``|u . A v - v . A u|`` for random u, v of unit entries, relative to the size of A u."""
+    rng = np.random.default_rng(0)
+    u, v = torch.from_numpy(rng.standard_normal((2, n))).to(device)
+    Au, Av = multiply(u).double(), multiply(v).double()
+    # u . Av is of the size of ||Av||, for the entries of u have variance 1.
+    scale = max(Au.norm().item(), Av.norm().item())
+    defect = abs(u @ Av - v @ Au).item()
+    return defect / scale if scale else 0.0

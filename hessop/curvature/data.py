@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import copy
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -39,9 +42,7 @@ class Batches:
 def _as_iterable(data: Any) -> Iterable[Any]:
     """Batches that can be read again and again."""
     forms = "be an (x, y) pair of tensors, a list of batches, a DataLoader or another re-iterable"
-    if isinstance(data, Mapping) or (
-        isinstance(data, tuple) and data and isinstance(data[0], torch.Tensor)
-    ):
+    if _is_one_batch(data):
         return [data]
     if isinstance(data, Dataset):
         raise TypeError(
@@ -74,6 +75,15 @@ def _as_iterable(data: Any) -> Iterable[Any]:
     return data
 
 
+def _is_one_batch(data: Any) -> bool:
+    """A mapping, a dataclass, or a tuple that begins with a tensor."""
+    if isinstance(data, tuple):
+        return bool(data) and isinstance(data[0], torch.Tensor)
+    return isinstance(data, Mapping) or (
+        dataclasses.is_dataclass(data) and not isinstance(data, (type, Iterable))
+    )
+
+
 def _refuse_shuffling(loader: DataLoader[Any]) -> None:
     """A loader with a random order visits other batches at every pass."""
     sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
@@ -89,25 +99,56 @@ def _refuse_shuffling(loader: DataLoader[Any]) -> None:
         )
 
 
-def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch with its tensors on `device`; tuples, lists and mappings are followed."""
+def mapped(batch: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """
+    A batch with each of its tensors changed.
+
+    Tuples, lists, mappings (a tokenizer's BatchEncoding is one) and dataclasses are followed, to
+    any depth; what is none of these stays.
+    """
     if isinstance(batch, torch.Tensor):
-        return batch.to(device, non_blocking=True)
+        return change(batch)
     if isinstance(batch, Mapping):
-        return type(batch)({k: to_device(b, device) for k, b in batch.items()})  # type: ignore[call-arg]
+        return type(batch)({k: mapped(b, change) for k, b in batch.items()})  # type: ignore[call-arg]
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(b, device) for b in batch))
+        return type(batch)(*(mapped(b, change) for b in batch))
     if isinstance(batch, (tuple, list)):
-        return type(batch)(to_device(b, device) for b in batch)
+        return type(batch)(mapped(b, change) for b in batch)
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        twin = copy.copy(batch)  # not `replace`, which would call the user's __init__
+        for field in dataclasses.fields(batch):
+            value = mapped(getattr(batch, field.name), change)
+            object.__setattr__(twin, field.name, value)  # a frozen one has no other way
+        return twin
     return batch
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with its tensors on `device`."""
+    return mapped(batch, lambda t: t.to(device, non_blocking=True))
 
 
 def tensors(batch: Any) -> list[torch.Tensor]:
     """The tensors of a batch, in a fixed order."""
-    if isinstance(batch, torch.Tensor):
-        return [batch]
-    if isinstance(batch, Mapping):
-        return [t for b in batch.values() for t in tensors(b)]
-    if isinstance(batch, (tuple, list)):
-        return [t for b in batch for t in tensors(b)]
-    return []
+    found: list[torch.Tensor] = []
+
+    def collect(t: torch.Tensor) -> torch.Tensor:
+        found.append(t)
+        return t
+
+    mapped(batch, collect)
+    return found
+
+
+def example_count(batch: Any) -> int | None:
+    """The first dimension that all tensors of a batch share; None where they share none."""
+    sizes = {t.shape[0] if t.ndim else None for t in tensors(batch)}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def pieces_of(batch: Any, count: int) -> list[Any]:
+    """A batch cut along its examples into `count` batches of about equal size."""
+    size = example_count(batch)
+    assert size is not None
+    edges = [size * i // count for i in range(count + 1)]
+    return [mapped(batch, lambda t, a=a, b=b: t[a:b]) for a, b in pairwise(edges) if a < b]  # type: ignore[misc]

@@ -1,8 +1,8 @@
-"""The gradient of one batch with its graph, and what a Hessian-vector product does with it."""
+"""What autograd's graphs hold, and derivatives through them whose failures are explained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -10,92 +10,63 @@ from typing import Any
 import torch
 
 from hessop import _validation
-from hessop.curvature.objective import Term
 
 
-class GradientGraph:
+def gradients(
+    outputs: Sequence[torch.Tensor | None],
+    inputs: Sequence[torch.Tensor],
+    directions: Sequence[torch.Tensor | None],
+    *,
+    create_graph: bool = False,
+) -> list[torch.Tensor | None]:
     """
-    ``scale * grad loss`` of one batch, ready to be differentiated again.
+    ``sum_i directions_i . d outputs_i / d inputs``, on graphs that are kept.
 
-    A Hessian-vector product is one backward pass through this graph: reverse over reverse
-    (Pearlmutter 1994). As long as the graph is kept, no forward pass is needed.
-
-    Attributes
-    ----------
-    loss : torch.Tensor
-        ``scale * loss``, without a graph.
-    count : float
-        How many examples the batch holds.
+    An output that is None or has no graph, and a direction that is None, count as zeros; so does,
+    in what is returned, None.
     """
+    used = [
+        (z, u)
+        for z, u in zip(outputs, directions, strict=True)
+        if z is not None and u is not None and z.requires_grad
+    ]
+    if not used or not inputs:
+        return [None] * len(inputs)
+    roots, along = zip(*used, strict=True)
+    with _explained():
+        found = torch.autograd.grad(
+            roots, inputs, along, retain_graph=True, create_graph=create_graph, allow_unused=True
+        )
+    return list(found)
 
-    def __init__(self, term: Term, leaves: list[torch.Tensor]) -> None:
-        if not term.loss.requires_grad:
-            raise ValueError(
-                _validation.message(
-                    "loss_fn",
-                    "depend on the chosen parameters through differentiable operations",
-                    "a loss without a graph",
-                    "Look for .detach(), .item() or torch.no_grad() on the way.",
-                )
-            )
-        loss = term.loss.reshape(()) * term.scale
-        with _explained():
-            self._gradient = torch.autograd.grad(loss, leaves, create_graph=True, allow_unused=True)
-        self._leaves = leaves
-        self.loss = loss.detach()
-        self.count = term.count
 
-    @property
-    def gradient(self) -> list[torch.Tensor | None]:
-        """The pieces of the gradient, without graphs; None where the loss does not depend."""
-        return [None if g is None else g.detach() for g in self._gradient]
+def held_bytes(roots: Iterable[torch.Tensor | None], own: Sequence[torch.Tensor]) -> int:
+    """Memory that keeping the graphs of `roots` holds, tensors of the parameters `own` aside."""
+    addresses = {t.untyped_storage().data_ptr() for t in own}
+    held: dict[int, int] = {}
+    for node in nodes(roots):
+        for tensor in _saved_tensors(node):
+            if tensor.untyped_storage().data_ptr() not in addresses:
+                # of a view, such as a slice of the data, what it shows
+                address = tensor.data_ptr()
+                held[address] = max(held.get(address, 0), tensor.nbytes)
+    return sum(held.values())
 
-    def multiply(self, pieces: list[torch.Tensor]) -> list[torch.Tensor | None]:
-        """The pieces of ``H v`` for the pieces of ``v``."""
-        differentiable = [
-            (g, v)
-            for g, v in zip(self._gradient, pieces, strict=True)
-            if g is not None and g.requires_grad
-        ]
-        if not differentiable:  # a loss that is linear in the parameters
-            return [None] * len(pieces)
-        outputs, directions = zip(*differentiable, strict=True)
-        with _explained():
-            return list(
-                torch.autograd.grad(
-                    outputs, self._leaves, directions, retain_graph=True, allow_unused=True
-                )
-            )
 
-    def nbytes(self) -> int:
-        """Memory that keeping this graph holds, tensors of the parameters aside."""
-        own = {leaf.untyped_storage().data_ptr() for leaf in self._leaves}
-        held: dict[int, int] = {}
-        for node in self._nodes():
-            for tensor in _saved_tensors(node):
-                if tensor.untyped_storage().data_ptr() not in own:
-                    # of a view, such as a slice of the data, what it shows
-                    address = tensor.data_ptr()
-                    held[address] = max(held.get(address, 0), tensor.nbytes)
-        return sum(held.values())
-
-    def ends_early(self) -> bool:
-        """Whether a custom function on the way says that it has no second derivative."""
-        return any(node.name() == "torch::autograd::Error" for node in self._nodes())
-
-    def _nodes(self) -> Iterator[Any]:
-        return _nodes([g for g in self._gradient if g is not None])
+def ends_early(roots: Iterable[torch.Tensor | None]) -> bool:
+    """Whether a custom function on the way says that it has no second derivative."""
+    return any(node.name() == "torch::autograd::Error" for node in nodes(roots))
 
 
 def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
     """The leaves of a tensor's graph."""
-    variables = (getattr(node, "variable", None) for node in _nodes([tensor]))
+    variables = (getattr(node, "variable", None) for node in nodes([tensor]))
     return [v for v in variables if isinstance(v, torch.Tensor)]
 
 
-def _nodes(roots: list[torch.Tensor]) -> Iterator[Any]:
+def nodes(roots: Iterable[torch.Tensor | None]) -> Iterator[Any]:
     """Every node of the graphs of some tensors, once."""
-    todo = [t.grad_fn for t in roots if t.grad_fn is not None]
+    todo = [t.grad_fn for t in roots if t is not None and t.grad_fn is not None]
     seen = set(todo)
     while todo:
         node = todo.pop()
@@ -140,6 +111,7 @@ def _explained() -> Iterator[None]:
                 "model",
                 "be twice differentiable",
                 f"a layer that torch cannot differentiate twice ({error})",
-                "Replace that layer, or leave the parameters before it out with params=.",
+                "Replace that layer, leave the parameters before it out with params=, or use "
+                'mode="finite-difference".',
             )
         ) from error

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+_WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+
+
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The user's own module inside DataParallel, DistributedDataParallel and torch.compile."""
+    while True:
+        if isinstance(model, _WRAPPERS):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), torch.nn.Module):
+            model = inner
+        else:
+            return model
 
 
 @contextmanager
@@ -22,12 +37,35 @@ def twice_differentiable(model: torch.nn.Module, device: torch.device) -> Iterat
     Run a forward pass so that it can be differentiated twice and leaves no trace.
 
     Fused attention has no second derivative in torch (pytorch#116350), nor has a cuDNN RNN
-    (pytorch#5261). The random state is put back, so that nothing global is changed.
+    (pytorch#5261); compiled parts of a model have none either, and run as they were written; a
+    sparse gradient has none, and is made dense. The random state is put back, so that nothing
+    global is changed.
     """
+    modules = list(model.modules())
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        if any(isinstance(m, torch.nn.RNNBase) for m in model.modules()):
+        if any(isinstance(m, torch.nn.RNNBase) for m in modules):
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        if any(_compiled(m) for m in modules):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        for m in modules:
+            if isinstance(m, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and m.sparse:
+                m.sparse = False
+                stack.callback(setattr, m, "sparse", True)
         devices = [device] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=devices))
         yield
+
+
+def _compiled(module: torch.nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+
+
+@cache
+def prepare_forward_mode() -> None:
+    """Load torch's formulas for forward mode, which warn about torch.jit as they are loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with torch.autograd.forward_ad.dual_level():
+            x = torch.autograd.forward_ad.make_dual(torch.ones(2), torch.ones(2))
+            torch.nn.functional.layer_norm(x, (2,))

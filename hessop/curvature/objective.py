@@ -1,30 +1,19 @@
-"""Model, loss and one batch become a scalar that is twice differentiable in the parameters."""
+"""The objective of one batch as a function of stand-ins for the parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch.func import functional_call
 
 from hessop import _validation
-from hessop.curvature import weights
 from hessop.curvature.data import to_device
+from hessop.curvature.forms import Form, Supervised, Term
 from hessop.curvature.guards import twice_differentiable
 from hessop.curvature.parameters import ParameterSpace
-
-Forward = Callable[[torch.nn.Module, Any], tuple[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Term:
-    """One batch of the objective: ``scale * loss`` is its sum over `count` examples."""
-
-    loss: torch.Tensor
-    scale: float
-    count: float
 
 
 class Objective(torch.nn.Module):
@@ -34,30 +23,50 @@ class Objective(torch.nn.Module):
     The model is called with stand-ins for its parameters, which share their memory: the user's
     tensors, their ``requires_grad``, ``.grad`` and hooks play no part. The loss is evaluated
     while the stand-ins are in place, so that a penalty on ``model.parameters()`` is seen too.
+
+    Attributes
+    ----------
+    n_forward : int
+        Forward passes over single batches so far.
     """
 
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        loss_fn: Callable[[Any, Any], torch.Tensor],
-        space: ParameterSpace,
-        forward: Forward | None,
-        weight: Callable[[Any], float] | None,
-    ) -> None:
+    def __init__(self, model: torch.nn.Module, space: ParameterSpace, form: Form) -> None:
         super().__init__()
         self.model = model
-        self.loss_fn = loss_fn
         self.space = space
-        self._forward = forward or _pair
-        self._weight = weight
+        self.form = form
+        # A module is seen as such: its weights are watched for changes.
+        self.loss_fn = form.loss_fn if isinstance(form, Supervised) else None
+        self.n_forward = 0
 
     def leaves(self) -> list[torch.Tensor]:
         """Stand-ins for the chosen parameters, to differentiate by."""
         parameters = dict(self.model.named_parameters())
         return [parameters[name].detach().requires_grad_() for name in self.space.names]
 
-    def term(self, batch: Any, leaves: list[torch.Tensor]) -> Term:
+    def term(self, batch: Any, leaves: Sequence[torch.Tensor]) -> Term:
         """The loss of one batch as a function of `leaves`, with its weight."""
+
+        def work(moved: Any) -> Term:
+            return self._counted(self.form.term(self.model, moved, batch))
+
+        term: Term = self._with(leaves, work, batch)
+        return term
+
+    def output(self, batch: Any, leaves: Sequence[torch.Tensor]) -> tuple[Any, Any]:
+        """What the model makes of one batch as a function of `leaves`, and the target."""
+        form = self.form
+        assert isinstance(form, Supervised)
+        output, target = self._with(leaves, lambda moved: form.predict(self.model, moved), batch)
+        return output, target
+
+    def forward(self, work: Callable[..., Any], batch: Any) -> Any:
+        """Do `work` on a batch; called with the stand-ins in place."""
+        return work(batch)
+
+    def _with(self, leaves: Sequence[torch.Tensor], work: Callable[..., Any], batch: Any) -> Any:
+        """Do `work` on a batch while `leaves` stand in for the parameters."""
+        self.n_forward += 1
         state = {n: p.detach() for n, p in self.model.named_parameters()}
         state |= dict(zip(self.space.names, leaves, strict=True))
         # Batch normalisation in train mode writes its statistics, and so may any module: to copies.
@@ -65,60 +74,19 @@ class Objective(torch.nn.Module):
         state = {f"model.{name}": t for name, t in state.items()}
         device = self.space.device
         with twice_differentiable(self.model, device):
-            term: Term = functional_call(self, state, (to_device(batch, device), batch))
-        return term
+            return functional_call(self, state, (work, to_device(batch, device)))
 
-    def forward(self, batch: Any, original: Any) -> Term:
-        """Loss and weight of a batch; called with the stand-ins in place."""
-        output, target = self._forward(self.model, batch)
-        loss = self.loss_fn(output, target)
-        _check_form(loss)
-        if self._weight is None:
-            count = weights.batch_count(self.loss_fn, output, target)
-        else:
-            count = _validation.number("weight(batch)", self._weight(original), 0.0)
-        if count == 0:
-            # Nothing counts, and a mean over nothing is NaN: a zero that depends on all takes its
-            # place.
-            parameters = dict(self.model.named_parameters())
-            zeros = [(0 * parameters[name]).sum() for name in self.space.names]
-            loss = torch.stack(zeros).sum()
-        _check_finite(loss)
-        return Term(loss, 1.0 if weights.is_sum(self.loss_fn) else count, count)
+    def _counted(self, term: Term) -> Term:
+        """The term, but zero where nothing counts: a mean over nothing is NaN."""
+        if term.count:
+            return term
+        parameters = dict(self.model.named_parameters())
+        zeros = [(0 * parameters[name]).sum() for name in self.space.names]
+        return replace(term, loss=torch.stack(zeros).sum())
 
 
-def _pair(model: torch.nn.Module, batch: Any) -> tuple[Any, Any]:
-    """Output and target of an (x, y) batch."""
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        held = f" of {len(batch)}" if isinstance(batch, (tuple, list, dict)) else ""
-        raise TypeError(
-            _validation.message(
-                "data",
-                "have batches that are (x, y) pairs",
-                f"a {type(batch).__name__}{held}",
-                "Pass forward=lambda model, batch: (output, target).",
-            )
-        )
-    x, y = batch
-    return model(x), y
-
-
-def _check_form(loss: Any) -> None:
-    rule = "return a real scalar tensor, the mean over the batch"
-    if not isinstance(loss, torch.Tensor):
-        raise TypeError(_validation.message("loss_fn", rule, f"a {type(loss).__name__}"))
-    if loss.numel() != 1 or loss.dtype.is_complex:
-        raise ValueError(
-            _validation.message(
-                "loss_fn",
-                rule,
-                f"{loss.dtype} of shape {tuple(loss.shape)}",
-                'Use reduction="mean" in the loss.',
-            )
-        )
-
-
-def _check_finite(loss: torch.Tensor) -> None:
+def check_finite(loss: torch.Tensor) -> None:
+    """A loss that is NaN or infinite has no curvature."""
     if not torch.isfinite(loss):
         raise FloatingPointError(
             _validation.message(

@@ -2,89 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 
-from hessop import _exchange, _validation
+from hessop import _validation
+from hessop.curvature.layout import Layout, Subset
 
 Choice = str | Iterable[str] | Callable[[str, torch.nn.Parameter], bool] | None
 
 
-class ParameterSpace:
+class ParameterSpace(Layout):
     """
     The chosen parameters of a model, each once, in the model's order.
 
-    Attributes
-    ----------
-    names : tuple of str
-        Their names; a tied parameter goes by its first.
-    shapes : tuple of torch.Size
-        Their shapes.
-    n : int
-        How many numbers they hold: the length of the flat vector.
-    dtype, device : torch.dtype, torch.device
-        What they share.
+    A tied parameter goes by its first name.
     """
 
     def __init__(self, model: torch.nn.Module, choice: Choice) -> None:
         chosen = _choose(model, choice)
-        self.names = tuple(chosen)
-        self.shapes = tuple(p.shape for p in chosen.values())
-        self.sizes = [p.numel() for p in chosen.values()]
-        self.n = sum(self.sizes)
-        self.dtype, self.device = _shared_kind(chosen)
+        super().__init__(chosen, (p.shape for p in chosen.values()), *_shared_kind(chosen))
+        self._model = model
 
-    def split(self, v: torch.Tensor) -> list[torch.Tensor]:
-        """Views of a flat vector in the parameters' shapes."""
-        pieces = torch.split(v, self.sizes)
-        return [piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
-
-    def join(self, pieces: Iterable[torch.Tensor | None], out: torch.Tensor) -> torch.Tensor:
-        """Write pieces in parameter order into a flat vector; None stands for zeros."""
-        for target, piece in zip(self.split(out), pieces, strict=True):
-            if piece is None:
-                target.zero_()
-            else:
-                target.copy_(piece)
-        return out
-
-    def flatten(self, tree: Mapping[str, Any] | Iterable[Any]) -> Any:
-        """One vector from a mapping by name, or a sequence in parameter order."""
-        if isinstance(tree, Mapping):
-            missing = [name for name in self.names if name not in tree]
-            if missing:
-                raise ValueError(
-                    _validation.message("tree", f"hold {list(self.names)}", f"no {missing}")
-                )
-            tree = [tree[name] for name in self.names]
-        leaves = list(tree)
-        shapes = [tuple(leaf.shape) for leaf in leaves]
-        if shapes != [tuple(s) for s in self.shapes]:
+    def subset(self, names: Choice) -> Subset:
+        """Some of the chosen parameters, asked for as in the first place."""
+        wanted = _choose(self._model, names)
+        if not set(wanted) & set(self.names):
             raise ValueError(
                 _validation.message(
-                    "tree", f"hold arrays of shapes {[tuple(s) for s in self.shapes]}", shapes
+                    "name",
+                    "match a chosen parameter by name, glob or module name",
+                    repr(names),
+                    f"The parameters are {list(self.names)}.",
                 )
             )
-        if any(_exchange.is_complex(leaf) for leaf in leaves):
-            raise TypeError(_validation.message("tree", "hold real arrays", "complex ones"))
-        dtype = _exchange.face_dtype(self.dtype)
-        pieces = [_exchange.to_torch(x, dtype=dtype, device=self.device) for x in leaves]
-        out = torch.empty(self.n, dtype=dtype, device=self.device)
-        return _exchange.like(leaves[0], self.join(pieces, out))
+        return Subset(self, [i for i, name in enumerate(self.names) if name in wanted])
 
-    def unflatten(self, v: Any) -> dict[str, Any]:
-        """Parameters by name from one vector, as views of it."""
-        v = _validation.vector("v", v, self.n)
-        ends = torch.tensor(self.sizes).cumsum(0).tolist()
-        return {
-            name: v[end - size : end].reshape(tuple(shape))
-            for name, size, end, shape in zip(
-                self.names, self.sizes, ends, self.shapes, strict=True
-            )
-        }
+    def groups(self, by: str) -> dict[str, Subset]:
+        """A partition: each parameter by itself, or those that one module owns together."""
+        members: dict[str, list[int]] = {}
+        for i, name in enumerate(self.names):
+            owner = name.rpartition(".")[0] or name
+            members.setdefault(name if by == "parameter" else owner, []).append(i)
+        return {key: Subset(self, indices) for key, indices in members.items()}
 
 
 def _choose(model: torch.nn.Module, choice: Choice) -> dict[str, torch.nn.Parameter]:

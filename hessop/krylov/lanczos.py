@@ -141,7 +141,9 @@ def lanczos(
         audit,
     )
     generator = _validation.rng(rng)
-    sweep = Sweep(space, start_vector(space, v0, locked, generator), reorth=reorth, lock=locked)
+    start = start_vector(space, v0, locked, generator)
+    product.expect(min(goal.maxiter, goal.ncv, 10 * k + 40))  # what well separated pairs take
+    sweep = Sweep(space, start, reorth=reorth, lock=locked, floor=product.floor())
     found, complete = Search(product, sweep, goal, generator).run()
     result, rows = _collect(found, sweep, complete)
     if verify is True:

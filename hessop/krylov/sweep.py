@@ -65,6 +65,7 @@ class Sweep:
         reorth: str,
         lock: Basis | None = None,
         keep: bool = True,
+        floor: float = 0.0,
     ) -> None:
         self.space = space
         self.basis = Basis(space) if keep else Window(space)
@@ -72,6 +73,7 @@ class Sweep:
         self.waiting: list[int] = []
         self.scale = 0.0
         self._asymmetry = 0.0
+        self._floor = floor
         self._leftover = 0.0  # what the last step left over
         self._lock = Basis(space) if lock is None else lock
         self._policy = reorthogonalization.policy(reorth, space.eps, space.n)
@@ -82,10 +84,11 @@ class Sweep:
         """
         What cannot be told from nothing, relative to `scale`.
 
-        The coefficients that symmetry says are zero, or what counts as breakdown.
+        The coefficients that symmetry says are zero, what counts as breakdown, or what is known
+        of the products.
         """
         seen = self._asymmetry / self.scale if self.scale else 0.0
-        return max(_BREAKDOWN * self.space.eps, seen)
+        return max(_BREAKDOWN * self.space.eps, self._floor, seen)
 
     @property
     def size(self) -> int:

@@ -94,6 +94,7 @@ def tridiagonalize(
     m = _validation.integer("m", m, 1, product.n - len(locked))
     generator = _validation.rng(rng)
     sweep = Sweep(space, start_vector(space, v0, locked, generator), reorth=reorth, lock=locked)
+    product.expect(m)
     for _ in range(m):
         if not sweep.waiting:
             sweep.fresh(generator)

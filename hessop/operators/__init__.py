@@ -5,4 +5,7 @@ from hessop.operators.adapt import aslinearoperator as aslinearoperator
 from hessop.operators.adapt import enter as enter
 from hessop.operators.deflation import deflate as deflate
 from hessop.operators.face import ProductOperator as ProductOperator
+from hessop.operators.fisher import FisherOperator as FisherOperator
+from hessop.operators.ggn import GGNOperator as GGNOperator
 from hessop.operators.hessian import HessianOperator as HessianOperator
+from hessop.operators.ntk import NTKOperator as NTKOperator

@@ -25,6 +25,15 @@ class SumProduct(Product):
         self._left = left
         self._right = right
 
+    def expect(self, vectors: int) -> None:
+        """Announce to both."""
+        self._left.expect(vectors)
+        self._right.expect(vectors)
+
+    def floor(self) -> float:
+        """The larger of both."""
+        return max(self._left.floor(), self._right.floor())
+
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
         left, right = (p.matmat(V.to(p.dtype)).to(self.dtype) for p in (self._left, self._right))
         return left.add_(right)
@@ -37,6 +46,14 @@ class ScaledProduct(Product):
         super().__init__(product.n, product.dtype, product.device)
         self._product = product
         self._factor = factor
+
+    def expect(self, vectors: int) -> None:
+        """Announce to what is inside."""
+        self._product.expect(vectors)
+
+    def floor(self) -> float:
+        """That of what is inside."""
+        return self._product.floor()
 
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
         return self._product.matmat(V).mul_(self._factor)
@@ -51,6 +68,14 @@ class DeflatedProduct(Product):
         self._space = LocalSpace(product.n, product.dtype, product.device)
         self._w = w
         self._U = U
+
+    def expect(self, vectors: int) -> None:
+        """Announce to what is inside."""
+        self._product.expect(vectors)
+
+    def floor(self) -> float:
+        """That of what is inside."""
+        return self._product.floor()
 
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
         out = self._product.matmat(V)

@@ -94,6 +94,7 @@ def slq(
     _validation.choice("distribution", distribution, probes.DISTRIBUTIONS)
     _validation.choice("reorth", reorth, reorthogonalization.METHODS)
     steps = min(ncv, product.n)
+    product.expect(n_probes * steps)
     rows_each = 4 if reorth == "none" else steps + 4
     sweeps: list[Sweep] = []
     for block in probes.blocks(space, n_probes, distribution, rng, rows_each):

@@ -65,6 +65,7 @@ def trace(
     space = LocalSpace(product.n, product.dtype, product.device)
     n_matvec = _validation.integer("n_matvec", n_matvec, 1)
     _validation.choice("distribution", distribution, probes.DISTRIBUTIONS)
+    product.expect(n_matvec)
     samples: list[float] = []
     for Z in probes.blocks(space, n_matvec, distribution, rng, rows_each=2):
         samples += [float(space.dot(z, w)) for z, w in zip(Z, product.matmat(Z), strict=True)]

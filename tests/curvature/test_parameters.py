@@ -185,13 +185,13 @@ class TestLayout:
         assert all(p.untyped_storage().data_ptr() == v.data_ptr() for p in pieces)
         assert torch.equal(torch.cat([p.flatten() for p in pieces]), v)
 
-    def test_join_writes_zeros_for_none(self):
-        """A parameter that plays no part has a zero row, whatever was there before."""
+    def test_none_adds_nothing(self):
+        """A parameter that plays no part leaves what was there before."""
         space = ParameterSpace(net(), None)
         out = torch.full((11,), 7.0)
         pieces = [None, torch.ones(2), None, torch.ones(1)]
-        assert space.join(pieces, out) is out
-        assert out.tolist() == [0.0] * 6 + [1.0] * 2 + [0.0] * 2 + [1.0]
+        space.add(pieces, out)
+        assert out.tolist() == [7.0] * 6 + [8.0] * 2 + [7.0] * 2 + [8.0]
 
 
 def tree(kind):

@@ -1,0 +1,59 @@
+"""Batches cut into pieces that fit into memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from hessop import _validation
+from hessop.curvature.data import example_count, pieces_of
+
+MOST = 64
+"""The most pieces a batch is cut into."""
+
+
+def _mixes_examples(model: torch.nn.Module) -> str | None:
+    """The name of a layer whose output for one example depends on the others."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm) and (
+            module.training or module.running_mean is None
+        ):
+            return f"{name or 'the model'} ({type(module).__name__})"
+    return None
+
+
+def count_for(model: torch.nn.Module, batch: Any, nbytes: int, budget: int) -> int:
+    """Into how many pieces a batch is cut so that each fits; 1 where it may not be cut."""
+    size = example_count(batch)
+    if size is None or _mixes_examples(model):
+        return 1
+    return min(-(-nbytes // budget), size, MOST)
+
+
+def cut(model: torch.nn.Module, batch: Any, count: int) -> list[Any]:
+    """
+    The pieces of a batch.
+
+    Raises
+    ------
+    MemoryError
+        If the batch cannot be cut: batch normalisation uses its statistics, or its tensors share
+        no first dimension.
+    """
+    mixing = _mixes_examples(model)
+    size = example_count(batch)
+    if mixing or size is None or size < count:
+        raise MemoryError(
+            _validation.message(
+                "data",
+                "have batches that fit into memory, or can be cut into pieces",
+                f"batch normalisation over the whole batch in {mixing}"
+                if mixing
+                else "tensors that share no first dimension"
+                if size is None
+                else f"a batch of {size}",
+                "Call model.eval(), or pass smaller batches.",
+            )
+        )
+    return pieces_of(batch, count)

@@ -1,0 +1,230 @@
+"""Rewriting the graph of a tape: values in, the same values out, with less work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.fx import Graph, GraphModule, Node
+
+_aten = torch.ops.aten
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a tensor lies in memory."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    stride: tuple[int, ...]
+    dense: bool  # no two entries share a place, and nothing lies between them
+
+    @classmethod
+    def of(cls, t: torch.Tensor) -> Form:
+        """The form of a tensor."""
+        dense = bool(torch.ops.aten.is_non_overlapping_and_dense(t))
+        return cls(tuple(t.shape), t.dtype, tuple(t.stride()), dense)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether it lies row by row."""
+        return self.stride == row_major(self.shape)
+
+
+def row_major(shape: Sequence[int]) -> tuple[int, ...]:
+    """The strides of a contiguous tensor."""
+    strides, size = [], 1
+    for extent in reversed(shape):
+        strides.append(size)
+        size *= max(extent, 1)
+    return tuple(reversed(strides))
+
+
+def form_of(node: Any) -> Form | None:
+    """The form of a node's value, where it is one tensor."""
+    return node.meta.get("form") if isinstance(node, Node) else None
+
+
+def is_constant(node: Any) -> bool:
+    """Whether a node is a constant of the tape."""
+    return isinstance(node, Node) and node.op == "get_attr"
+
+
+def add_constant(graph: Graph, owner: torch.nn.Module, t: torch.Tensor) -> Node:
+    """A new constant, at the point where the graph is being written."""
+    name = f"c{len(owner._buffers)}"
+    owner.register_buffer(name, t)
+    node = graph.get_attr(name)
+    node.meta["form"] = Form.of(t)
+    node.meta["shares"] = None
+    return node
+
+
+def value_of(module: GraphModule, node: Node) -> torch.Tensor:
+    """The tensor of a constant."""
+    value: torch.Tensor = module.get_buffer(str(node.target))
+    return value
+
+
+# Linear in the first argument, entry by entry.
+_ENTRYWISE = {
+    _aten.gelu_backward.default,
+    _aten.sigmoid_backward.default,
+    _aten.tanh_backward.default,
+    _aten.threshold_backward.default,
+    _aten.silu_backward.default,
+    _aten.elu_backward.default,
+    _aten.leaky_relu_backward.default,
+    _aten.hardtanh_backward.default,
+    _aten.softplus_backward.default,
+    _aten.hardsigmoid_backward.default,
+    _aten.hardswish_backward.default,
+    _aten.mish_backward.default,
+}
+
+# These change nothing when what comes out has the form of what went in.
+_PASSING = {
+    _aten._to_copy.default,
+    _aten.detach.default,
+    _aten.alias.default,
+    _aten.view.default,
+    _aten._unsafe_view.default,
+    _aten.expand.default,
+    _aten.clone.default,
+}
+
+
+def simplify(module: GraphModule) -> None:
+    """Turn slopes into factors, join factors, drop what does nothing."""
+    with torch.no_grad():
+        for node in list(module.graph.nodes):
+            _drop_if_passing(node)
+        for node in list(module.graph.nodes):
+            _entrywise_to_factor(module, node)
+        for node in list(module.graph.nodes):
+            _join_factors(module, node)
+    tidy(module)
+
+
+def tidy(module: GraphModule) -> None:
+    """Remove operations nobody uses, and the constants of those."""
+    module.graph.eliminate_dead_code()
+    used = {node.target for node in module.graph.nodes if node.op == "get_attr"}
+    for name in [name for name in module._buffers if name not in used]:
+        del module._buffers[name]
+    module.recompile()
+
+
+def _drop_if_passing(node: Node) -> None:
+    if node.target in _PASSING and form_of(node) == form_of(node.args[0]) is not None:
+        source = node.args[0]
+        assert isinstance(source, Node)
+        for other in node.graph.nodes:  # whoever shares memory with it shares it with the source
+            if other.meta.get("shares") is node:
+                other.meta["shares"] = source
+        node.replace_all_uses_with(source)
+        node.graph.erase_node(node)
+
+
+def _entrywise_to_factor(module: GraphModule, node: Node) -> None:
+    """``slope(g, x) = g * slope(1, x)``."""
+    if node.target not in _ENTRYWISE:
+        return
+    g, *rest = node.args
+    others = [a for a in node.all_input_nodes if a is not g]
+    if not isinstance(g, Node) or is_constant(g) or not all(map(is_constant, others)):
+        return
+    arguments = [value_of(module, a) if isinstance(a, Node) else a for a in rest]
+    shape = next(a for a in arguments if isinstance(a, torch.Tensor))
+    target: Any = node.target
+    factor = target(torch.ones_like(shape), *arguments, **node.kwargs)
+    with node.graph.inserting_before(node):
+        node.args = (g, new_constant(module, factor))
+        node.kwargs = {}
+        node.target = _aten.mul.Tensor
+
+
+def _factor(node: Any) -> tuple[Node, Node] | None:
+    """The variable and the constant of a product of both."""
+    if isinstance(node, Node) and node.target is _aten.mul.Tensor:
+        a, b = node.args
+        if is_constant(a):
+            a, b = b, a
+        if is_constant(b) and isinstance(a, Node) and not is_constant(a):
+            assert isinstance(b, Node)
+            return a, b
+    return None
+
+
+def _join_factors(module: GraphModule, node: Node) -> None:
+    """``(x c) d = x (c d)``."""
+    outer = _factor(node)
+    inner = _factor(outer[0]) if outer else None
+    if not outer or not inner or len(outer[0].users) != 1 or form_of(node) != form_of(outer[0]):
+        return
+    with node.graph.inserting_before(node):
+        product = value_of(module, inner[1]) * value_of(module, outer[1])
+        node.args = (inner[0], new_constant(module, product))
+    node.graph.erase_node(outer[0])
+
+
+def new_constant(module: GraphModule, t: torch.Tensor) -> Node:
+    """A constant that rewriting makes."""
+    name = f"k{sum(1 for n in module._buffers if n[0] == 'k')}"
+    while name in module._buffers:
+        name += "_"
+    module.register_buffer(name, t)
+    node = module.graph.get_attr(name)
+    node.meta["form"] = Form.of(t)
+    node.meta["shares"] = None
+    return node
+
+
+def share_constants(module: GraphModule) -> bool:
+    """
+    Let a constant that a batched product repeats be multiplied once with the whole batch.
+
+    ``C B_i`` for all i is C times the B_i side by side, ``A_i C`` the A_i on top of each other
+    times C. Says whether anything was changed; forms are then no longer known.
+    """
+    changed = False
+    for node in list(module.graph.nodes):
+        if node.target is not _aten.bmm.default:
+            continue
+        left, right = node.args
+        for shared, other in ((left, right), (right, left)):
+            form, batched = form_of(shared), form_of(other)
+            if not is_constant(shared) or form is None or batched is None or form.stride[0]:
+                continue
+            if is_constant(other):
+                continue
+            _share(module, node, shared, other, batched.shape)
+            changed = True
+            break
+    if changed:
+        tidy(module)
+    return changed
+
+
+def _share(
+    module: GraphModule, node: Node, shared: Node, other: Node, shape: tuple[int, ...]
+) -> None:
+    graph, (k, rows, columns) = node.graph, shape
+    C = value_of(module, shared)[0]
+    call = graph.call_function
+    with graph.inserting_before(node):
+        constant = new_constant(module, C)
+        if node.args[0] is shared:
+            side = call(_aten.permute.default, (other, [1, 0, 2]))
+            side = call(_aten.reshape.default, (side, [rows, k * columns]))
+            product = call(_aten.mm.default, (constant, side))
+            product = call(_aten.view.default, (product, [C.shape[0], k, columns]))
+            result = call(_aten.permute.default, (product, [1, 0, 2]))
+        else:
+            top = call(_aten.reshape.default, (other, [k * rows, columns]))
+            product = call(_aten.mm.default, (top, constant))
+            result = call(_aten.view.default, (product, [k, rows, C.shape[1]]))
+    node.replace_all_uses_with(result)
+    graph.erase_node(node)

@@ -1,0 +1,173 @@
+"""The ways to compute a product, and the choice among them by measured cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hessop import _validation
+
+KEPT, RECORDED, LINEARIZED = "kept", "recorded", "linearized"
+FORWARD, REVERSE, DIFFERENCE = (
+    "forward-over-reverse",
+    "reverse-over-reverse",
+    "finite-difference",
+)
+MODES = ("auto", KEPT, RECORDED, LINEARIZED, FORWARD, REVERSE, DIFFERENCE)
+
+_STAGES = (KEPT, RECORDED, LINEARIZED)
+# What a dearer way is expected to save before it was tried, of the time of a product. Measured
+# savings lie between 5 and 50 percent; a low guess waits longer where there is much to gain, and
+# never pays for what is not earned back.
+_HOPED = {RECORDED: 0.07, LINEARIZED: 0.05}
+_HOPED_OF_BLOCKS = 0.2
+# Seconds that recording takes for each node of the graph, found to be 1e-4 to 3e-4 on CPUs; by
+# forward mode, which goes through more operations, three to four times that.
+_PER_NODE = {RECORDED: 2e-4, LINEARIZED: 8e-4}
+MAX_WIDTH = 16
+
+
+@dataclass
+class Settings:
+    """What the user asked for."""
+
+    mode: str = "auto"
+    block_size: int | None = None  # None: by measurement
+    compile: bool = False
+    budget: int | None = None  # None: by what is free
+    progress: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is kept between products."""
+        return self.mode in ("auto", *_STAGES) and self.budget != 0
+
+
+def settings(
+    mode: str, block_size: int | str, compile: bool, memory: int | str, progress: bool
+) -> Settings:
+    """The gate of these arguments."""
+    _validation.choice("mode", mode, MODES)
+    _validation.choice("compile", compile, (True, False))
+    _validation.choice("progress", progress, (True, False))
+    width = None if block_size == "auto" else _validation.integer("block_size", block_size, 1)
+    budget = None if memory == "auto" else _validation.integer("memory", memory, 0)
+    if compile and (mode not in ("auto", RECORDED, LINEARIZED) or budget == 0):
+        raise ValueError(
+            _validation.message(
+                "compile",
+                'be False where nothing is recorded (mode "recorded", "linearized" or "auto", '
+                "memory not 0)",
+                f"True with mode={mode!r}, memory={memory!r}",
+            )
+        )
+    return Settings(mode, width, compile, budget, progress)
+
+
+@dataclass
+class Planner:
+    """
+    Decides when a dearer way to multiply is earned back.
+
+    A way that is not yet known is guessed to save a small part of a product; what it takes to set
+    up is guessed from the size of the graph. Expected are as many products as a solver has
+    announced, or as there have been so far.
+    """
+
+    settings: Settings
+    stage: str = KEPT
+    width: int = 1
+    seconds: dict[str, float] = field(default_factory=dict)  # per vector, by way
+    setup: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _announced: int = 0
+    _done: int = 0
+    _refused: set[str] = field(default_factory=set)
+    _widths_tried: int = 1
+
+    def __post_init__(self) -> None:
+        """An explicit mode or width needs no measurement."""
+        self.restart()
+        if self.settings.block_size is not None:
+            self.width = self.settings.block_size
+
+    def restart(self) -> None:
+        """Begin with graphs that have just been built."""
+        if self.settings.mode in (FORWARD, REVERSE, DIFFERENCE) and FORWARD not in self._refused:
+            self.stage = self.settings.mode
+        elif not self.settings.keeps:
+            self.stage = REVERSE
+        else:
+            self.stage = KEPT
+
+    def expect(self, vectors: int) -> None:
+        """A solver will ask for so many products from now on."""
+        self._announced = max(self._announced, vectors)
+
+    def count(self, vectors: int, seconds: float | None) -> None:
+        """So many vectors were multiplied, in so many seconds where everything was at hand."""
+        self._done += vectors
+        self._announced = max(0, self._announced - vectors)
+        if seconds is not None:
+            each = seconds / vectors
+            self.seconds[self.stage] = min(each, self.seconds.get(self.stage, each))
+
+    @property
+    def decided(self) -> bool:
+        """Whether what to use was said beforehand."""
+        s = self.settings
+        return s.mode in (RECORDED, LINEARIZED) or s.compile or (s.block_size or 1) > 1
+
+    @property
+    def _ahead(self) -> int:
+        return self._announced or self._done
+
+    def next_stage(self, nodes: int) -> str | None:
+        """The way to change to now, for graphs of so many nodes; None to stay."""
+        if self.stage not in _STAGES or self.settings.mode == KEPT:
+            return None
+        if self.decided:
+            target = LINEARIZED if self.settings.mode == "auto" else self.settings.mode
+            if target in self._refused:
+                target = RECORDED
+            return target if target not in (self.stage, *self._refused) else None
+        for stage in reversed(_STAGES[_STAGES.index(self.stage) + 1 :]):
+            if stage in self._refused or self.stage not in self.seconds:
+                continue
+            product = self.seconds[self.stage]
+            # one product more to compare with, and one to warm up
+            cost = _PER_NODE[stage] * nodes + 2 * product
+            if self._ahead * product * _HOPED[stage] > cost:
+                self.notes.append(
+                    f"{stage}: {self._ahead} products expected of {product:.2g} s each; "
+                    f"set-up guessed at {cost:.2g} s"
+                )
+                return stage
+        return None
+
+    def refuse(self, stage: str, why: str) -> None:
+        """Do not try a way again."""
+        self._refused.add(stage)
+        self.notes.append(f"{stage} not used: {why}")
+
+    def next_width(self, rows: int, fits: int) -> int | None:
+        """The width of block to try now, for so many rows of which so many fit; None for none."""
+        if self.stage == KEPT or self.settings.block_size is not None:
+            return None
+        width = 1 << (min(rows, fits, MAX_WIDTH).bit_length() - 1)
+        if width <= self._widths_tried or self.stage not in self.seconds:
+            return None
+        product = self.seconds[self.stage]
+        cost = 2 * self.setup.get(self.stage, 0.0) + 2 * width * product
+        if self._ahead * product * _HOPED_OF_BLOCKS < cost:
+            return None
+        self._widths_tried = width
+        return width
+
+    def compare_width(self, width: int, single: float, block: float) -> None:
+        """Choose a width by measured seconds per vector."""
+        if block < 0.95 * single:
+            self.width = width
+        self.notes.append(
+            f"blocks of {width} take {block / single:.2f} of single vectors: "
+            + ("used" if self.width == width else "not used")
+        )
