@@ -38,6 +38,20 @@ class Counting(LinearOperator):
         return self
 
 
+HEADER = [
+    "k",
+    "ncv",
+    "tol",
+    "mean, `verify=False`",
+    "worst",
+    "mean, checked",
+    "more than eigsh",
+    "wrong: eigsh",
+    "wrong: `verify=False`",
+    "wrong: checked",
+]
+
+
 def exact(w: np.ndarray, k: int, which: str) -> np.ndarray:
     """What `which` asks for, by magnitude for LM so that a tie of signs is none."""
     if which == "LM":
@@ -105,19 +119,7 @@ def main() -> None:
         f"Ratios over {len(SPECTRA)} spectra of n = {n:,} and four `which`, geometric means, where "
         "both are right. `ncv` None is either one's default. The last three columns count sets "
         "that are not the exact one, out of 32.",
-        [
-            "k",
-            "ncv",
-            "tol",
-            "mean, `verify=False`",
-            "worst",
-            "mean, checked",
-            "more than eigsh",
-            "wrong: eigsh",
-            "wrong: `verify=False`",
-            "wrong: checked",
-        ],
-        rows,
+        [("", HEADER, rows)],
         options.out,
     )
 

@@ -16,17 +16,21 @@ def add_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="file for the table (Markdown)")
 
 
-def publish(
-    title: str, note: str, header: list[str], rows: list[list[str]], out: Path | None
-) -> None:
-    """Print a table, and write it where `out` says."""
+Section = tuple[str, list[str], list[list[str]]]
+"""A heading (may be empty), the header of a table, its rows."""
+
+
+def publish(title: str, note: str, sections: list[Section], out: Path | None) -> None:
+    """Print tables, and write them where `out` says."""
     machine = (
         f"Python {platform.python_version()}, torch {torch.__version__}, SciPy "
         f"{scipy.__version__}, NumPy {np.__version__}, {torch.get_num_threads()} threads, "
         f"{platform.machine()}"
     )
-    lines = [f"# {title}", "", note, "", machine, ""]
-    lines += [_row(header), _row(["---"] * len(header)), *map(_row, rows)]
+    lines = [f"# {title}", "", note, "", machine]
+    for heading, header, rows in sections:
+        lines += ["", f"## {heading}"] if heading else []
+        lines += ["", _row(header), _row(["---"] * len(header)), *map(_row, rows)]
     text = "\n".join(lines) + "\n"
     print(text)
     if out is not None:

@@ -11,6 +11,7 @@ import torch
 
 from hessop import _validation
 from hessop.curvature.data import Batches, tensors
+from hessop.curvature.diagnosis import failing_layer
 from hessop.curvature.graph import ends_early, leaves_of
 from hessop.curvature.guards import recording
 from hessop.curvature.local import Local
@@ -34,7 +35,15 @@ def check_curvature(objective: Objective, data: Batches, make: Make, twice: bool
     """
     local = check_determinism(objective, data, make)
     _check_references(local.value, objective)
-    return _check_symmetry(local, objective) if twice else None
+    if not twice:
+        return None
+    try:
+        return _check_symmetry(local, objective)
+    except NotImplementedError as error:
+        layer = failing_layer(objective, local.batch)
+        if layer is None:
+            raise
+        raise NotImplementedError(f"{error} It is {layer}.") from error
 
 
 @recording()

@@ -96,6 +96,7 @@ def _saved_tensors(node: Any) -> Iterator[torch.Tensor]:
 
 # How torch, and its authors, say that there is no second derivative.
 _NOT_TWICE = ("not implemented", "double backward", "differentiate twice", "double-backward")
+_REENTRANT = "Checkpointing is not compatible with .grad()"
 
 
 @contextmanager
@@ -104,14 +105,17 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not any(phrase in str(error) for phrase in _NOT_TWICE):
+        if _REENTRANT in str(error):
+            got = "activation checkpointing with use_reentrant=True"
+            remedy = "Use torch.utils.checkpoint with use_reentrant=False."
+        elif any(phrase in str(error) for phrase in _NOT_TWICE):
+            got = f"a layer that torch cannot differentiate twice ({error})"
+            remedy = (
+                "Replace that layer, leave the parameters before it out with params=, or use "
+                'mode="finite-difference".'
+            )
+        else:
             raise
         raise NotImplementedError(
-            _validation.message(
-                "model",
-                "be twice differentiable",
-                f"a layer that torch cannot differentiate twice ({error})",
-                "Replace that layer, leave the parameters before it out with params=, or use "
-                'mode="finite-difference".',
-            )
+            _validation.message("model", "be twice differentiable", got, remedy)
         ) from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hessop.curvature.compiled import compiled_if_right
 from hessop.curvature.layout import Layout, Pieces, Subset
 from hessop.curvature.local import Found
 from hessop.curvature.tape import Tape
@@ -83,12 +84,11 @@ class KeptMap:
                 tape = tape.restricted(inputs.indices, outputs.indices)
             if lead:
                 tape = tape.widened(self._examples(inputs, lead))
-            self._runs[key] = tape.compiled() if self._compile else tape
+            like = self._examples(inputs, lead)
+            self._runs[key] = compiled_if_right(tape, like) if self._compile else tape
         return self._runs[key]
 
     @staticmethod
     def _examples(layout: Layout, lead: tuple[int, ...]) -> list[torch.Tensor]:
-        return [
-            torch.zeros(*lead, *shape, dtype=layout.dtype, device=layout.device)
-            for shape in layout.shapes
-        ]
+        """Pieces as `split` gives them."""
+        return layout.split(torch.zeros(*lead, layout.n, dtype=layout.dtype, device=layout.device))

@@ -166,7 +166,8 @@ class Gaussian(Likelihood):
         """``2 (z - y) / D``, whose variance is ``2 / D``."""
         # the inverse distribution function on the host, in float64: the same on every device
         normal: torch.Tensor = torch.from_numpy(ndtri(uniform.cpu().numpy()))
-        return normal.to(z.device, z.dtype) * (2 / self._elements(z)) ** 0.5
+        scale: float = (2 / self._elements(z)) ** 0.5
+        return normal.to(z.device, z.dtype) * scale
 
     def inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Over all elements of an example."""

@@ -99,7 +99,7 @@ class CurvatureProduct(Product):
         return slope / self._divisor(count)
 
     def _terms(self) -> Iterator[tuple[torch.Tensor, float, Callable[[], Found]]]:
-        """Sum of losses, count and gradient of each batch, from kept graphs, the rest in one pass."""
+        """Sum of losses, count and gradient of each batch, from graphs where they are kept."""
         store = self._store
         store.refresh()
         graphs = {number: held.local for number, held in store.held.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,13 +98,14 @@ _PASSING = {
 
 def simplify(module: GraphModule) -> None:
     """Turn slopes into factors, join factors, drop what does nothing."""
+    made: dict[object, str] = {}  # what was computed already, by what it was computed from
     with torch.no_grad():
         for node in list(module.graph.nodes):
             _drop_if_passing(node)
         for node in list(module.graph.nodes):
-            _entrywise_to_factor(module, node)
+            _entrywise_to_factor(module, node, made)
         for node in list(module.graph.nodes):
-            _join_factors(module, node)
+            _join_factors(module, node, made)
     tidy(module)
 
 
@@ -128,7 +129,7 @@ def _drop_if_passing(node: Node) -> None:
         node.graph.erase_node(node)
 
 
-def _entrywise_to_factor(module: GraphModule, node: Node) -> None:
+def _entrywise_to_factor(module: GraphModule, node: Node, made: dict[object, str]) -> None:
     """``slope(g, x) = g * slope(1, x)``."""
     if node.target not in _ENTRYWISE:
         return
@@ -139,9 +140,14 @@ def _entrywise_to_factor(module: GraphModule, node: Node) -> None:
     arguments = [value_of(module, a) if isinstance(a, Node) else a for a in rest]
     shape = next(a for a in arguments if isinstance(a, torch.Tensor))
     target: Any = node.target
-    factor = target(torch.ones_like(shape), *arguments, **node.kwargs)
+
+    def factor() -> torch.Tensor:
+        found: torch.Tensor = target(torch.ones_like(shape), *arguments, **node.kwargs)
+        return found
+
+    known = (target, str(rest), str(node.kwargs))
     with node.graph.inserting_before(node):
-        node.args = (g, new_constant(module, factor))
+        node.args = (g, _computed(module, factor, known, made))
         node.kwargs = {}
         node.target = _aten.mul.Tensor
 
@@ -158,16 +164,31 @@ def _factor(node: Any) -> tuple[Node, Node] | None:
     return None
 
 
-def _join_factors(module: GraphModule, node: Node) -> None:
-    """``(x c) d = x (c d)``."""
+def _join_factors(module: GraphModule, node: Node, made: dict[object, str]) -> None:
+    """``(x c) d = x (c d)``, where that does not leave three constants for two."""
     outer = _factor(node)
     inner = _factor(outer[0]) if outer else None
     if not outer or not inner or len(outer[0].users) != 1 or form_of(node) != form_of(outer[0]):
         return
+    factors = inner[1], outer[1]
+    if all(len(c.users) > 1 for c in factors):
+        return
+    known = ("product", *sorted(str(c.target) for c in factors))
     with node.graph.inserting_before(node):
-        product = value_of(module, inner[1]) * value_of(module, outer[1])
-        node.args = (inner[0], new_constant(module, product))
+        a, b = (value_of(module, c) for c in factors)
+        node.args = (inner[0], _computed(module, lambda: a * b, known, made))
     node.graph.erase_node(outer[0])
+
+
+def _computed(
+    module: GraphModule, compute: Callable[[], torch.Tensor], known: object, made: dict[object, str]
+) -> Node:
+    """A constant that is computed on first demand."""
+    if known not in made:
+        node = new_constant(module, compute())
+        made[known] = str(node.target)
+        return node
+    return _constant_node(module, made[known])
 
 
 def new_constant(module: GraphModule, t: torch.Tensor) -> Node:
@@ -176,8 +197,12 @@ def new_constant(module: GraphModule, t: torch.Tensor) -> Node:
     while name in module._buffers:
         name += "_"
     module.register_buffer(name, t)
+    return _constant_node(module, name)
+
+
+def _constant_node(module: GraphModule, name: str) -> Node:
     node = module.graph.get_attr(name)
-    node.meta["form"] = Form.of(t)
+    node.meta["form"] = Form.of(module.get_buffer(name))
     node.meta["shares"] = None
     return node
 
@@ -204,6 +229,9 @@ def share_constants(module: GraphModule) -> bool:
             changed = True
             break
     if changed:
+        for node in module.graph.nodes:
+            if node.target in (_aten.view.default, _aten._unsafe_view.default):
+                node.target = _aten.reshape.default  # what was contiguous may not be any more
         tidy(module)
     return changed
 

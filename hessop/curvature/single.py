@@ -58,7 +58,7 @@ def step(v: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> float
     """
     length, size = _norm(v), _norm(parameters)
     eps: float = torch.finfo(v[0].dtype).eps
-    return eps ** (1 / 3) * (1 + size) / (length or 1.0)
+    return float(eps ** (1 / 3) * (1 + size) / (length or 1.0))
 
 
 def _norm(pieces: Sequence[torch.Tensor]) -> float:

@@ -56,7 +56,7 @@ class Tape:
     @classmethod
     def record(cls, function: Function, examples: Sequence[torch.Tensor]) -> Tape:
         """
-        Record `function`, which has to be linear, on tensors of the shapes of `examples`.
+        Record `function`, which has to be linear, on tensors laid out like `examples`.
 
         Raises
         ------
@@ -64,7 +64,7 @@ class Tape:
             If the function reads a value of its input on the way.
         """
         recorder = _Recorder()
-        inputs = [torch.zeros_like(t) for t in examples]
+        inputs = [_zeros_laid_out_like(t) for t in examples]
         for i, t in enumerate(inputs):
             recorder.enter(t, f"v{i}")
         # Functionalisation turns what is written in place into values. The backward pass stays
@@ -99,7 +99,7 @@ class Tape:
         return Tape(module)
 
     def widened(self, examples: Sequence[torch.Tensor]) -> Tape:
-        """The tape for blocks of k tensors each, of the shapes of `examples`, in one pass."""
+        """The tape for blocks of k tensors each, laid out like `examples`, in one pass."""
         (output,) = (node for node in self._module.graph.nodes if node.op == "output")
         used = [i for i, node in enumerate(output.args[0]) if node is not None]
 
@@ -119,9 +119,9 @@ class Tape:
             tape = Tape.record(tape._module, examples)
         return tape
 
-    def compiled(self) -> Callable[..., Sequence[torch.Tensor | None]]:
+    def compiled(self) -> Function:
         """What `torch.compile` makes of it."""
-        run: Callable[..., Any] = torch.compile(self._module, dynamic=False)
+        run: Function = torch.compile(self._module, dynamic=False)
         return run
 
 
@@ -192,6 +192,11 @@ class _Recorder(TorchDispatchMode):
             node = rewrite.add_constant(self.graph, self.constants, t.detach())
             self._known[t] = node
         return node  # type: ignore[no-any-return]
+
+
+def _zeros_laid_out_like(t: torch.Tensor) -> torch.Tensor:
+    zeros = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device)
+    return zeros.zero_()
 
 
 def _storage(t: torch.Tensor) -> int:

@@ -1,0 +1,87 @@
+"""
+What ``mode="auto"`` costs over 20, 100 and 1000 products, set-up included, beside fixed modes.
+
+``python -m examples.benchmarks.bench_auto --data DIR --out FILE``
+
+For each number of products, ``auto`` is told how many to expect, as a solver would tell it, and
+takes turns with the fixed modes, product by product. After `--rounds` products, by when it has
+decided, its remaining ones are counted at the median of its last ten; those of the fixed modes at
+their median.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+import hessop
+from examples import data
+from examples.benchmarks import report
+from examples.benchmarks.networks import LOSS, NAMES, Case, case
+
+FIXED = ("kept", "recorded", "linearized")
+COUNTS = (20, 100, 1000)
+
+
+def build(problem: Case, mode: str, operator: type) -> hessop.HessianOperator:
+    """An operator that has done nothing yet."""
+    model, x, y = problem
+    return operator(model, LOSS, (x, y), mode=mode, check=False)
+
+
+def totals(
+    problem: Case, operator: type, count: int, rounds: int
+) -> tuple[dict[str, float], hessop.HessianOperator]:
+    """Seconds of `count` products by each mode, and the operator that chose."""
+    works = {mode: build(problem, mode, operator) for mode in (*FIXED, "auto")}
+    works["auto"].product.expect(count)
+    v = torch.randn(1, works["auto"].shape[0])
+    times: dict[str, list[float]] = {mode: [] for mode in works}
+    for _ in range(min(rounds, count)):
+        for mode, A in works.items():
+            start = time.perf_counter()
+            A.product.matmat(v)
+            times[mode].append(time.perf_counter() - start)
+    found = {}
+    for mode, t in times.items():
+        usual = float(np.median(t[-10:] if mode == "auto" else t[2:]))
+        first = t if mode == "auto" else t[:2]
+        found[mode] = sum(first) + (count - len(first)) * usual
+    return found, works["auto"]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    data.add_option(parser)
+    report.add_option(parser)
+    parser.add_argument("--rounds", type=int, default=40)
+    options = parser.parse_args()
+    rows = []
+    for name in NAMES:
+        problem = case(name, options.data)
+        totals(problem, hessop.HessianOperator, 3, 3)  # what a process does once
+        for operator in (hessop.HessianOperator, hessop.GGNOperator):
+            for count in COUNTS:
+                seconds, A = totals(problem, operator, count, options.rounds)
+                best = min(seconds[mode] for mode in FIXED)
+                rows.append(
+                    [
+                        NAMES[name],
+                        operator.__name__.removesuffix("Operator"),
+                        str(count),
+                        *(f"{seconds[mode]:.2f}" for mode in (*FIXED, "auto")),
+                        A.report().stage,
+                        f"{seconds['auto'] / best:.2f}",
+                    ]
+                )
+    header = ["network", "operator", "products", *FIXED, "auto", "chosen", "auto / best fixed"]
+    note = "Seconds for all products, set-up included."
+    report.publish("The choice of mode, in seconds", note, [("", header, rows)], options.out)
+
+
+if __name__ == "__main__":
+    main()
