@@ -2,3 +2,4 @@
 
 from hessop.curvature.parameters import ParameterSpace as ParameterSpace
 from hessop.curvature.product import CurvatureProduct as CurvatureProduct
+from hessop.curvature.report import Report as Report

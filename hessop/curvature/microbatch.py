@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,3 +58,24 @@ def cut(model: torch.nn.Module, batch: Any, count: int) -> list[Any]:
             )
         )
     return pieces_of(batch, count)
+
+
+def check_sum(whole: torch.Tensor, parts: Sequence[torch.Tensor | None]) -> None:
+    """
+    The losses of the pieces of a batch add up to that of the batch.
+
+    Raises
+    ------
+    ValueError
+        If they do not: the loss is not a mean over examples, or not with the weights given.
+    """
+    total = float(sum(part.double() for part in parts if part is not None))
+    if abs(total - float(whole)) > 1e-3 * abs(float(whole)) + 1e-6:
+        raise ValueError(
+            _validation.message(
+                "loss_fn",
+                "be a mean over the examples of a batch where batches are cut into pieces",
+                f"{float(whole):.6g} for a batch and {total:.6g} for its pieces together",
+                "Raise memory=, or pass weight=lambda batch: <how many examples count>.",
+            )
+        )

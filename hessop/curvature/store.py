@@ -76,7 +76,7 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what was built from the model: graphs neither pickle nor copy."""
         state = self.__dict__.copy()
-        for name in ("held", "_watched", "_leaves", "_built_from"):
+        for name in ("held", "_watched", "_leaves", "_built_from", "_totals"):
             del state[name]
         return state
 
@@ -92,6 +92,7 @@ class Store:
         self._leaves: list[torch.Tensor] = []
         self._built_from: Snapshot | None = None
         self._cuts: dict[int, int] = {}
+        self._totals: dict[int, torch.Tensor | None] = {}  # of batches that are to be cut
         self._starts: dict[int, int] = {0: 0}
         self._room = 0
         self.complete = False
@@ -168,23 +169,25 @@ class Store:
             self.held[number] = held
             self._watched += tensors(batch)
         elif self._divisible and self.settings.budget and held.nbytes > self.settings.budget:
-            model = self.objective.model
-            self._cuts[number] = microbatch.count_for(
-                model, batch, held.nbytes, self.settings.budget
-            )
+            model, budget = self.objective.model, self.settings.budget
+            self._cuts[number] = microbatch.count_for(model, batch, held.nbytes, budget)
+            self._totals[number] = held.local.total
 
     def _work_on(
         self, number: int, batch: Any, leaves: list[torch.Tensor], work: Callable[[Held], None]
     ) -> Held | None:
         """Do `work` on one batch, in one piece, which is given back, or several."""
         cuts = max(self._cuts.get(number, 1), self._cut_all)
-        start, held = self._starts[number], None
+        start, held, totals = self._starts[number], None, []
         for piece in self._pieces(batch, cuts):
             held = Held(self._make(self.objective, piece, leaves, start), number)
             work(held)
             self._counted += held.local.count
             start += held.local.drawn
+            totals.append(held.local.total)
         self._starts[number + 1] = start
+        if cuts > 1 and (whole := self._totals.pop(number, None)) is not None:
+            microbatch.check_sum(whole, totals)
         return held if cuts == 1 else None
 
     def _pieces(self, batch: Any, cuts: int) -> Iterator[Any]:
@@ -210,5 +213,5 @@ class Store:
         else:
             return False
         self.forget()
-        warnings.warn(f"Out of memory: {what}. memory= sets a limit.", ResourceWarning, 2)
+        warnings.warn(f"Out of memory: {what}. memory= sets a limit.", RuntimeWarning, 2)
         return True
