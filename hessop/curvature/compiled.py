@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from hessop.curvature.agreement import disagreement
 from hessop.curvature.tape import Tape
 
 
@@ -20,9 +21,7 @@ def compiled_if_right(tape: Tape, examples: Sequence[torch.Tensor]) -> Callable[
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler's own, about this machine
             found = run(*pieces)
-        error = max(map(_difference, found, expected), default=0.0)
-        bound = torch.finfo(pieces[0].dtype).eps ** 0.6
-        problem = f"its result differs by {error:.1e}" if not error <= bound else ""
+        problem = disagreement(found, expected)
     except Exception as failure:  # whatever the compiler cannot do, the tape can
         problem = f"{type(failure).__name__}: {str(failure)[:200]}"
     if not problem:
@@ -33,14 +32,6 @@ def compiled_if_right(tape: Tape, examples: Sequence[torch.Tensor]) -> Callable[
         stacklevel=2,
     )
     return tape
-
-
-def _difference(a: torch.Tensor | None, b: torch.Tensor | None) -> float:
-    """The difference of two results, relative to the second."""
-    if a is None or b is None:
-        return 0.0
-    size = float(b.double().norm())
-    return float((a - b).double().norm()) / size if size else 0.0
 
 
 def _without_graph(run: Callable[..., object]) -> Callable[..., object]:

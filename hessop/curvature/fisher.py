@@ -112,11 +112,13 @@ class SampledLocal(FisherLocal):
             uniform = torch.from_numpy(np.random.Generator(bits).random(self.drawn))
             scores.append(likelihood.sampled_score(z, uniform.reshape(shape).to(z.device)))
 
+        stack = torch.stack(scores)
+
         def apply(directions: Pieces) -> Found:
             (t,) = directions
             if t is None:
                 return [None]
-            return [sum(w * s * likelihood.inner(s, t) for s in scores)]  # type: ignore[list-item]
+            return [(w * stack * likelihood.inner(stack, t)).sum(0)]
 
         return apply
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
+from hessop._memory import out_of_memory
+from hessop.curvature.agreement import disagreement
 from hessop.curvature.compiled import compiled_if_right
 from hessop.curvature.layout import Layout, Pieces, Subset
 from hessop.curvature.local import Found
@@ -31,11 +34,21 @@ class KeptMap:
         ``forward(pieces)`` gives all of them in another way, for a tape to record.
     inputs, outputs : Layout
         The shapes of the pieces.
+    notes : list of str
+        Where to say what could not be done.
     """
 
-    def __init__(self, reverse: Reverse, forward: Forward, inputs: Layout, outputs: Layout) -> None:
+    def __init__(
+        self,
+        reverse: Reverse,
+        forward: Forward,
+        inputs: Layout,
+        outputs: Layout,
+        notes: list[str],
+    ) -> None:
         self._reverse = reverse
         self._forward = forward
+        self._notes = notes
         self.inputs = inputs.everything()
         self.outputs = outputs.everything()
         self._tape: Tape | None = None
@@ -54,9 +67,9 @@ class KeptMap:
         """Use a tape from now on."""
         self._tape, self._compile, self._runs = tape, compile, {}
 
-    def forget_blocks(self) -> None:
-        """Drop what was derived for blocks of rows."""
-        self._runs = {key: run for key, run in self._runs.items() if not key[-1]}
+    def forget_blocks(self, width: int) -> None:
+        """Drop what was derived for blocks of so many rows."""
+        self._runs = {key: run for key, run in self._runs.items() if key[-1] != (width,)}
 
     def add(
         self, V: torch.Tensor, out: torch.Tensor, inputs: Subset, outputs: Subset, width: int
@@ -82,13 +95,36 @@ class KeptMap:
         if key not in self._runs:
             if not (inputs.whole and outputs.whole):
                 tape = tape.restricted(inputs.indices, outputs.indices)
-            if lead:
-                tape = tape.widened(self._examples(inputs, lead))
             like = self._examples(inputs, lead)
-            self._runs[key] = compiled_if_right(tape, like) if self._compile else tape
+            wide = self._widened(tape, like) if lead else tape
+            if wide is None:
+                self._runs[key] = partial(_row_by_row, tape)
+            else:
+                self._runs[key] = compiled_if_right(wide, like) if self._compile else wide
         return self._runs[key]
+
+    def _widened(self, tape: Tape, like: list[torch.Tensor]) -> Tape | None:
+        """The tape for blocks, if torch can make it and it gives what single rows give."""
+        try:
+            wide = tape.widened(like)
+            pieces = [torch.randn_like(t) for t in like]
+            problem = disagreement(wide(*pieces), _row_by_row(tape, *pieces))
+        except (RuntimeError, NotImplementedError) as error:
+            if out_of_memory(error):
+                raise
+            problem = f"{type(error).__name__}: {str(error)[:200]}"
+        if problem:
+            self._notes.append(f"blocks go row by row: {problem}")
+            return None
+        return wide
 
     @staticmethod
     def _examples(layout: Layout, lead: tuple[int, ...]) -> list[torch.Tensor]:
         """Pieces as `split` gives them."""
         return layout.split(torch.zeros(*lead, layout.n, dtype=layout.dtype, device=layout.device))
+
+
+def _row_by_row(tape: Tape, *blocks: torch.Tensor) -> list[torch.Tensor | None]:
+    """What a tape gives for blocks, one row after the other."""
+    found = zip(*(tape(*row) for row in zip(*blocks, strict=True)), strict=True)
+    return [None if rows[0] is None else torch.stack(rows) for rows in found]

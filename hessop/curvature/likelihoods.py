@@ -41,7 +41,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """The inner product of each datum, in a shape that broadcasts with z."""
+        """The inner product of each datum, in a shape that broadcasts; `a` may be a stack."""
 
 
 class Categorical(Likelihood):
@@ -99,7 +99,7 @@ class Categorical(Likelihood):
 
     def inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Over the classes."""
-        return (a * b).sum(self._axis(a), keepdim=True)
+        return (a * b).sum(self._axis(b) - b.ndim, keepdim=True)
 
 
 class Bernoulli(Likelihood):
@@ -176,9 +176,9 @@ class Gaussian(Likelihood):
 
 def inner_by_example(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The inner product over all dimensions but the first, which are kept with size 1."""
-    if a.ndim < 2:
+    if b.ndim < 2:
         return a * b
-    return (a * b).sum(tuple(range(1, a.ndim)), keepdim=True)
+    return (a * b).sum(tuple(range(1 - b.ndim, 0)), keepdim=True)
 
 
 _KNOWN: list[tuple[type[Likelihood], tuple[type, ...], tuple[Any, ...]]] = [

@@ -6,25 +6,22 @@ from itertools import pairwise
 
 import torch
 
-from hessop import _exchange, _validation
-from hessop._product import Product
+from hessop import _validation
+from hessop.curvature.batched import BatchedProduct
 from hessop.curvature.checks import check_determinism
 from hessop.curvature.data import Batches
 from hessop.curvature.gauss_newton import JacobianLocal
-from hessop.curvature.guards import recording
 from hessop.curvature.kept import KeptMap
 from hessop.curvature.layout import Layout, Subset
 from hessop.curvature.objective import Objective
-from hessop.curvature.report import Report, report_of
 from hessop.curvature.single import way_of
 from hessop.curvature.store import Held, Store
-from hessop.curvature.upgrade import Clock, upgrade, widen
-from hessop.curvature.ways import Planner, Settings
+from hessop.curvature.ways import Settings
 
 _BACK, _FORTH = "transposed", "jacobian"
 
 
-class NTKProduct(Product):
+class NTKProduct(BatchedProduct):
     """
     ``U -> U J J^T`` for the Jacobian J of all outputs for all inputs.
 
@@ -47,90 +44,41 @@ class NTKProduct(Product):
     ) -> None:
         if checked:
             check_determinism(objective, data, _make)
-        space = objective.space
-        self.objective = objective
-        self._parameters = space.everything()
-        # A batch cut into pieces would have several parts of the vector.
-        self._store = Store(objective, data, _make, settings, divisible=False)
-        self._planner = Planner(settings)
         self._layouts = [_layout(objective, batch) for batch in data]
-        self._forward_before = objective.n_forward  # those just done
         ends = torch.tensor([0, *(layout.n for layout in self._layouts)]).cumsum(0).tolist()
         self._parts = [slice(a, b) for a, b in pairwise(ends)]
-        super().__init__(ends[-1], _exchange.face_dtype(space.dtype), space.device)
+        # A batch cut into pieces would have several parts of the vector.
+        store = Store(objective, data, _make, settings, divisible=False)
+        super().__init__(objective, ends[-1], store)
 
-    def expect(self, vectors: int) -> None:
-        """Announce products, so that a dearer way may be worth its set-up."""
-        self._planner.expect(vectors)
-
-    @property
-    def n_forward(self) -> int:
-        """Forward passes over single batches so far."""
-        return self.objective.n_forward - self._forward_before
-
-    def _apply(self, U: torch.Tensor) -> torch.Tensor:
-        return self.multiply(U, self._parameters)
-
-    @recording()
-    def multiply(self, U: torch.Tensor, subset: Subset) -> torch.Tensor:
-        """``U J_s J_s^T`` for rows, with the Jacobian by a subset of the parameters."""
-        store, planner = self._store, self._planner
-        store.refresh()
-        fresh = not store.held
-        if fresh:
-            planner.restart()
-        else:
-            self._improve(U, subset)
-        rows = U.to(subset.dtype)
-        middle = torch.zeros(len(U), subset.n, dtype=subset.dtype, device=self.device)
-        out = torch.zeros_like(rows)
-        clock = Clock(self.device)
+    def _multiply(self, V: torch.Tensor, subset: Subset) -> torch.Tensor:
+        """``V J_s J_s^T``, with the Jacobian by a subset of the parameters."""
+        width = self._planner.width
+        middle = torch.zeros(len(V), subset.n, dtype=V.dtype, device=self.device)
+        out = torch.zeros_like(V, memory_format=torch.contiguous_format)
 
         def back(held: Held) -> None:
             back, _ = self._maps(held)
-            part = rows[:, self._parts[held.number]]
-            back.add(part, middle, back.inputs, subset, planner.width)
+            back.add(V[:, self._parts[held.number]], middle, back.inputs, subset, width)
 
         def forth(held: Held) -> None:
             _, forth = self._maps(held)
-            part = out[:, self._parts[held.number]]
-            forth.add(middle, part, subset, forth.outputs, planner.width)
+            forth.add(middle, out[:, self._parts[held.number]], subset, forth.outputs, width)
 
-        with clock:
-            store.visit(back)
-            store.visit(forth)
-        typical = not fresh and subset.whole and planner.width == 1
-        planner.count(len(U), clock.seconds if typical else None)
-        if fresh and planner.decided and store.held:
-            self._improve(U, subset)
-        return out.to(self.dtype)
+        self._store.visit(back)
+        self._store.visit(forth)
+        return out
 
     def _maps(self, held: Held) -> tuple[KeptMap, KeptMap]:
-        local = held.local
+        local, notes = held.local, self._planner.notes
         assert isinstance(local, JacobianLocal)
-        # Of a batch that is kept nothing: `count` tells the store that there is something in it.
-        local.count = 1.0
+        local.count = 1.0  # for the store: there is something in the batch
         if not held.maps:
-            outputs = self._layouts[held.number]
-            held.maps[_BACK] = KeptMap(
-                local.transposed, local.transposed, outputs, self._parameters
-            )
-            held.maps[_FORTH] = KeptMap(
-                way_of(local, self._planner), local.forward, self._parameters, outputs
-            )
+            outputs, back = self._layouts[held.number], local.transposed
+            forth = way_of(local, self._planner)
+            held.maps[_BACK] = KeptMap(back, back, outputs, self._parameters, notes)
+            held.maps[_FORTH] = KeptMap(forth, local.forward, self._parameters, outputs, notes)
         return held.maps[_BACK], held.maps[_FORTH]
-
-    def _improve(self, U: torch.Tensor, subset: Subset) -> None:
-        """Change to another way, or to blocks, when that will be earned back."""
-        store, planner = self._store, self._planner
-        while (stage := planner.next_stage(store.nodes)) is not None:
-            upgrade(store, planner, stage)
-        if subset.whole:
-            widen(store, planner, U)
-
-    def report(self) -> Report:
-        """How products are computed at present."""
-        return report_of(self._store, self._planner)
 
 
 def _make(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from functools import partial
 
 import torch
 
-from hessop import _exchange, _validation
-from hessop._product import Product
+from hessop import _validation
+from hessop.curvature.batched import BatchedProduct
 from hessop.curvature.checks import symmetry_defect
 from hessop.curvature.data import Batches
 from hessop.curvature.guards import recording
@@ -17,16 +16,14 @@ from hessop.curvature.kept import KeptMap
 from hessop.curvature.layout import Subset
 from hessop.curvature.local import Found, HessianLocal, first_order
 from hessop.curvature.objective import Objective, check_finite
-from hessop.curvature.report import Report, report_of
-from hessop.curvature.single import out_of_memory, way_of
+from hessop.curvature.single import way_of
 from hessop.curvature.store import Held, Make, Store
-from hessop.curvature.upgrade import Clock, upgrade, widen
-from hessop.curvature.ways import Planner, Settings
+from hessop.curvature.ways import Settings
 
 _MAP = "curvature"
 
 
-class CurvatureProduct(Product):
+class CurvatureProduct(BatchedProduct):
     """
     ``V |-> V C`` for the curvature C of a mean (or sum) over all examples.
 
@@ -58,25 +55,11 @@ class CurvatureProduct(Product):
         noise: float | None = None,
         checked: bool = False,
     ) -> None:
-        space = objective.space
-        super().__init__(space.n, _exchange.face_dtype(space.dtype), space.device)
-        self.objective = objective
+        store = Store(objective, data, make, settings)
+        super().__init__(objective, objective.space.n, store)
         self.mean = mean
-        self._store = Store(objective, data, make, settings)
-        self._planner = Planner(settings)
-        self._forward_before = objective.n_forward  # the checks' own
-        self._everything = space.everything()
         self._noise = noise
         self._checked = checked
-
-    def expect(self, vectors: int) -> None:
-        """Announce products, so that a dearer way may be worth its set-up."""
-        self._planner.expect(vectors)
-
-    @property
-    def n_forward(self) -> int:
-        """Forward passes over single batches so far."""
-        return self.objective.n_forward - self._forward_before
 
     @recording()
     def loss(self) -> torch.Tensor:
@@ -94,7 +77,7 @@ class CurvatureProduct(Product):
         slope = torch.zeros(self.n, dtype=self.dtype, device=self.device)
         count = 0.0
         for _, batch_count, pieces in self._terms():
-            self._everything.add(pieces(), slope)
+            self._parameters.add(pieces(), slope)
             count += batch_count
         return slope / self._divisor(count)
 
@@ -119,53 +102,18 @@ class CurvatureProduct(Product):
             raise ValueError(_validation.message("data", "hold at least one example", "none"))
         return count if self.mean else 1.0
 
-    def _apply(self, V: torch.Tensor) -> torch.Tensor:
-        return self.multiply(V, self._everything)
-
-    @recording()
-    def multiply(self, V: torch.Tensor, subset: Subset) -> torch.Tensor:
-        """``V C`` for rows over a subset of the parameters, and the same subset of the result."""
-        while True:
-            try:
-                return self._multiply(V, subset)
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error) or not self._store.step_down():
-                    raise
-
     def _multiply(self, V: torch.Tensor, subset: Subset) -> torch.Tensor:
-        store, planner = self._store, self._planner
-        store.refresh()
-        if store.held:
-            self._improve(V, subset)
-        rows = V.to(subset.dtype)
-        out = torch.zeros_like(V, memory_format=torch.contiguous_format)
-        clock, fresh = Clock(self.device), not store.held
-        if fresh:
-            planner.restart()
+        planner, out = self._planner, torch.zeros(V.shape, dtype=self.dtype, device=self.device)
 
         def add(held: Held) -> None:
-            at_hand = _MAP in held.maps
-            if not at_hand:
-                local = held.local
-                reverse, forward = way_of(local, planner), local.forward
-                held.maps[_MAP] = KeptMap(reverse, forward, self._everything, self._everything)
-            with clock if at_hand else nullcontext():
-                held.maps[_MAP].add(rows, out, subset, subset, planner.width)
+            if _MAP not in held.maps:
+                whole, reverse = self._parameters, way_of(held.local, planner)
+                forward = held.local.forward
+                held.maps[_MAP] = KeptMap(reverse, forward, whole, whole, planner.notes)
+            held.maps[_MAP].add(V, out, subset, subset, planner.width)
 
-        store.visit(add)
-        typical = not fresh and subset.whole and planner.width == 1
-        planner.count(len(V), clock.seconds if typical else None)
-        if fresh and planner.decided and store.held:
-            self._improve(V, subset)
-        return out.div_(self._divisor(store.count))
-
-    def _improve(self, V: torch.Tensor, subset: Subset) -> None:
-        """Change to another way, or to blocks, when that will be earned back."""
-        store, planner = self._store, self._planner
-        while (stage := planner.next_stage(store.nodes)) is not None:
-            upgrade(store, planner, stage)
-        if subset.whole:
-            widen(store, planner, V.to(subset.dtype))
+        self._store.visit(add)
+        return out.div_(self._divisor(self._store.count))
 
     @property
     def noise(self) -> float:
@@ -180,7 +128,3 @@ class CurvatureProduct(Product):
     def floor(self) -> float:
         """The noise, where it was asked to be checked or is known anyway."""
         return self.noise if self._checked else self._noise or 0.0
-
-    def report(self) -> Report:
-        """How products are computed at present."""
-        return report_of(self._store, self._planner)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from hessop._memory import out_of_memory
 from hessop.curvature.layout import Pieces
 from hessop.curvature.local import Found, Local
 from hessop.curvature.ways import DIFFERENCE, FORWARD, REVERSE, Planner
@@ -41,13 +42,6 @@ def _forward_if_possible(local: Local, planner: Planner) -> Way:
         return local.reverse(pieces, wanted)
 
     return way
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory has run out."""
-    said = str(error).lower()
-    known = "out of memory" in said or "allocate memory" in said
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or known
 
 
 def step(v: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> float:
