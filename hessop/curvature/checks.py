@@ -12,6 +12,7 @@ import torch
 from hessop import _validation
 from hessop.curvature.data import Batches, tensors
 from hessop.curvature.diagnosis import failing_layer
+from hessop.curvature.gauss_newton import JacobianLocal
 from hessop.curvature.graph import ends_early, leaves_of
 from hessop.curvature.guards import recording
 from hessop.curvature.local import Local
@@ -34,13 +35,27 @@ def check_curvature(objective: Objective, data: Batches, make: Make, twice: bool
     Returns the noise of a product, relative to its size; None where no product was made.
     """
     local = check_determinism(objective, data, make)
-    _check_references(local.value, objective)
+    _check_references(local.reach, objective)
     if not twice:
         return None
+    return _explained(_check_symmetry, local)
+
+
+@recording()
+def check_jacobian(objective: Objective, data: Batches, make: Make, twice: bool) -> None:
+    """Refuse the same for a map between parameters and outputs."""
+    local = check_determinism(objective, data, make)
+    _check_references(local.reach, objective)
+    if twice:
+        _explained(_check_adjoint, local)
+
+
+def _explained(check: Callable[[Any], float], local: Local) -> float:
+    """A check of one batch; where it fails, the layer is named."""
     try:
-        return _check_symmetry(local, objective)
+        return check(local)
     except NotImplementedError as error:
-        layer = failing_layer(objective, local.batch)
+        layer = failing_layer(local)
         if layer is None:
             raise
         raise NotImplementedError(f"{error} It is {layer}.") from error
@@ -141,17 +156,44 @@ def _check_references(value: torch.Tensor, objective: Objective) -> None:
             )
 
 
-def _check_symmetry(local: Local, objective: Objective) -> float:
+def _check_symmetry(local: Local) -> float:
     """A layer whose derivative leaves torch has no second one, and only asymmetry shows it."""
-    space = objective.space
+    space = local.objective.space
 
     def multiply(v: torch.Tensor) -> torch.Tensor:
         out = torch.zeros(space.n, dtype=torch.float64, device=space.device)
         space.add(local.reverse(space.split(v.to(space.dtype))), out)
         return out
 
-    noise, early = symmetry_defect(multiply, space.n, space.device), ends_early(local.roots())
-    if early or noise > max(1e-3, 30 * torch.finfo(space.dtype).eps):
+    return _judged(symmetry_defect(multiply, space.n, space.device), local)
+
+
+def _check_adjoint(local: JacobianLocal) -> float:
+    """``u . J v`` by reverse mode twice, against ``v . J^T u`` by reverse mode once."""
+    space = local.objective.space
+    rng = np.random.default_rng(0)
+    u, v = (
+        torch.from_numpy(rng.standard_normal(n)).to(space.device, space.dtype)
+        for n in (local.reach.numel(), space.n)
+    )
+    parts = u.split([z.numel() for z in local.outputs])
+    directions = [p.view_as(z) for p, z in zip(parts, local.outputs, strict=True)]
+    Jv, JTu = torch.zeros_like(u), torch.zeros_like(v)
+    for z, out in zip(
+        local.reverse(space.split(v)), Jv.split([len(p) for p in parts]), strict=True
+    ):
+        if z is not None:
+            out.copy_(z.detach().flatten())
+    space.add(local.transposed(directions), JTu)
+    defect = abs(float(u.double() @ Jv.double() - v.double() @ JTu.double()))
+    scale = max(float(Jv.double().norm()), float(JTu.double().norm()))
+    return _judged(defect / scale if scale else 0.0, local)
+
+
+def _judged(noise: float, local: Local) -> float:
+    """The defect of a product, if it is one of rounding."""
+    early = ends_early(local.roots())
+    if early or noise > max(1e-3, 30 * torch.finfo(local.leaves[0].dtype).eps):
         raise NotImplementedError(
             _validation.message(
                 "model",

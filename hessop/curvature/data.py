@@ -76,9 +76,9 @@ def _as_iterable(data: Any) -> Iterable[Any]:
 
 
 def _is_one_batch(data: Any) -> bool:
-    """A mapping, a dataclass, or a tuple that begins with a tensor."""
+    """A mapping, a dataclass, or a tuple that holds a tensor."""
     if isinstance(data, tuple):
-        return bool(data) and isinstance(data[0], torch.Tensor)
+        return any(isinstance(part, torch.Tensor) for part in data)
     return isinstance(data, Mapping) or (
         dataclasses.is_dataclass(data) and not isinstance(data, (type, Iterable))
     )

@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from hessop.curvature.graph import ends_early
 from hessop.curvature.guards import twice_differentiable
-from hessop.curvature.objective import Objective
+from hessop.curvature.local import Local
 
 
-def failing_layer(objective: Objective, batch: Any) -> str | None:
+def failing_layer(local: Local) -> str | None:
     """Name and class of the innermost module that cannot be differentiated twice by itself."""
     calls: list[tuple[str, torch.nn.Module, Any, Any]] = []
     hooks = [
@@ -21,16 +21,17 @@ def failing_layer(objective: Objective, batch: Any) -> str | None:
             lambda m, args, kwargs, name=name: calls.append((name, m, args, kwargs)),
             with_kwargs=True,
         )
-        for name, module in objective.model.named_modules()
+        for name, module in local.objective.model.named_modules()
         if name
     ]
     try:
-        objective.term(batch, objective.leaves())
+        local.release()
+        assert local.reach is not None  # a forward pass, which the hooks see
     finally:
         for hook in hooks:
             hook.remove()
     for name, module, args, kwargs in sorted(calls, key=lambda call: -call[0].count(".")):
-        with twice_differentiable(module, objective.space.device):
+        with twice_differentiable(module, local.objective.space.device):
             if not _twice(module, args, kwargs):
                 return f"{name} ({type(module).__name__})"
     return None

@@ -44,6 +44,11 @@ class JacobianLocal(Local):
     @property
     def value(self) -> torch.Tensor:
         """All outputs, one after the other."""
+        return self.reach
+
+    @property
+    def reach(self) -> torch.Tensor:
+        """The outputs: what the loss holds beyond them plays no part."""
         return torch.cat([z.flatten() for z in self.outputs])
 
     def rebuilt(self, outputs: Sequence[torch.Tensor]) -> Any:
@@ -103,7 +108,8 @@ class GaussNewtonLocal(JacobianLocal):
         """The sum of losses, by way of the outputs."""
         form = self.objective.form
         assert isinstance(form, Supervised)
-        return form.term_of_output(*self._made, self.batch).total
+        term = form.term_of_output(*self._made, self.batch)
+        return term.total if term.count else 0 * self.reach.sum()
 
     def reverse(self, pieces: Pieces, wanted: Sequence[int] | None = None) -> Found:
         """By reverse mode alone."""

@@ -75,7 +75,7 @@ class KeptMap:
         self, V: torch.Tensor, out: torch.Tensor, inputs: Subset, outputs: Subset, width: int
     ) -> None:
         """Add the products of rows to `out`; `width` rows go together where there is a tape."""
-        done = 0
+        V, done = V.contiguous(), 0
         while self._tape is not None and 1 < width <= len(V) - done:
             rows = slice(done, done + width)
             run = self._run(self._tape, inputs, outputs, (width,))

@@ -48,6 +48,11 @@ class Local(ABC):
     def value(self) -> torch.Tensor:
         """What is differentiated, with its graph: the batch's sum of losses, or its outputs."""
 
+    @property
+    def reach(self) -> torch.Tensor:
+        """What has the parameters behind it."""
+        return self.value
+
     @abstractmethod
     def reverse(self, pieces: Pieces, wanted: Sequence[int] | None = None) -> Found:
         """The product by reverse mode through kept graphs, all of it or the pieces `wanted`."""

@@ -8,7 +8,7 @@ import torch
 
 from hessop import _validation
 from hessop.curvature.batched import BatchedProduct
-from hessop.curvature.checks import check_determinism
+from hessop.curvature.checks import check_jacobian
 from hessop.curvature.data import Batches
 from hessop.curvature.gauss_newton import JacobianLocal
 from hessop.curvature.kept import KeptMap
@@ -16,7 +16,7 @@ from hessop.curvature.layout import Layout, Subset
 from hessop.curvature.objective import Objective
 from hessop.curvature.single import way_of
 from hessop.curvature.store import Held, Store
-from hessop.curvature.ways import Settings
+from hessop.curvature.ways import DIFFERENCE, Settings
 
 _BACK, _FORTH = "transposed", "jacobian"
 
@@ -42,9 +42,9 @@ class NTKProduct(BatchedProduct):
     def __init__(
         self, objective: Objective, data: Batches, settings: Settings, checked: bool
     ) -> None:
-        if checked:
-            check_determinism(objective, data, _make)
         self._layouts = [_layout(objective, batch) for batch in data]
+        if checked:
+            check_jacobian(objective, data, _make, twice=settings.mode != DIFFERENCE)
         ends = torch.tensor([0, *(layout.n for layout in self._layouts)]).cumsum(0).tolist()
         self._parts = [slice(a, b) for a, b in pairwise(ends)]
         # A batch cut into pieces would have several parts of the vector.

@@ -26,19 +26,34 @@ class ParameterSpace(Layout):
         super().__init__(chosen, (p.shape for p in chosen.values()), *_shared_kind(chosen))
         self._model = model
 
-    def subset(self, names: Choice) -> Subset:
-        """Some of the chosen parameters, asked for as in the first place."""
-        wanted = _choose(self._model, names)
-        if not set(wanted) & set(self.names):
-            raise ValueError(
-                _validation.message(
-                    "name",
-                    "match a chosen parameter by name, glob or module name",
-                    repr(names),
-                    f"The parameters are {list(self.names)}.",
-                )
-            )
+    def subset(self, choice: Choice) -> Subset:
+        """Some of the chosen parameters, by name, glob, module or predicate."""
+        if choice is None:
+            return self.everything()
+        if callable(choice):
+            parameters = dict(self._model.named_parameters())
+            wanted = {name for name in self.names if choice(name, parameters[name])}
+            if not wanted:
+                raise self._no_match("a chosen parameter", "a predicate that accepts none")
+        else:
+            aliases, wanted = _aliases(self._model), set()
+            for pattern in _patterns(choice):
+                fitting = {a[0] for a in aliases.values() if any(_fits(n, pattern) for n in a)}
+                if not fitting & set(self.names):
+                    what = "a chosen parameter" if fitting else "a parameter"
+                    raise self._no_match(what, repr(pattern))
+                wanted |= fitting
         return Subset(self, [i for i, name in enumerate(self.names) if name in wanted])
+
+    def _no_match(self, what: str, got: str) -> ValueError:
+        return ValueError(
+            _validation.message(
+                "name",
+                f"match {what} by name, glob or module name",
+                got,
+                f"The parameters are {list(self.names)}.",
+            )
+        )
 
     def groups(self, by: str) -> dict[str, Subset]:
         """A partition: each parameter by itself, or those that one module owns together."""
@@ -101,10 +116,7 @@ def _match(
     model: torch.nn.Module, everything: dict[str, torch.nn.Parameter], patterns: list[str]
 ) -> dict[str, torch.nn.Parameter]:
     """Parameters by full name, glob or module name; only a full name reaches a frozen one."""
-    # A tied parameter may be asked for by any of its names.
-    aliases: dict[int, list[str]] = {}
-    for name, p in model.named_parameters(remove_duplicate=False):
-        aliases.setdefault(id(p), []).append(name)
+    aliases = _aliases(model)
     every_name = [name for names in aliases.values() for name in names]
     for pattern in patterns:
         if not any(_fits(name, pattern) for name in every_name):
@@ -125,6 +137,14 @@ def _match(
             for pattern in patterns
         )
     }
+
+
+def _aliases(model: torch.nn.Module) -> dict[int, list[str]]:
+    """All names of each parameter: a tied one may be asked for by any of them."""
+    aliases: dict[int, list[str]] = {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        aliases.setdefault(id(p), []).append(name)
+    return aliases
 
 
 def _fits(name: str, pattern: str) -> bool:
