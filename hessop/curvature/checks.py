@@ -13,7 +13,7 @@ from hessop import _validation
 from hessop.curvature.data import Batches, tensors
 from hessop.curvature.diagnosis import failing_layer
 from hessop.curvature.gauss_newton import JacobianLocal
-from hessop.curvature.graph import ends_early, leaves_of
+from hessop.curvature.graph import coarsest, ends_early, leaves_of
 from hessop.curvature.guards import recording
 from hessop.curvature.local import Local
 from hessop.curvature.objective import Objective, check_finite
@@ -192,8 +192,9 @@ def _check_adjoint(local: JacobianLocal) -> float:
 
 def _judged(noise: float, local: Local) -> float:
     """The defect of a product, if it is one of rounding."""
-    early = ends_early(local.roots())
-    if early or noise > max(1e-3, 30 * torch.finfo(local.leaves[0].dtype).eps):
+    roots = local.roots()
+    early, eps = ends_early(roots), local.within(lambda: coarsest(roots))
+    if early or noise > max(1e-3, 30 * eps, 30 * torch.finfo(local.leaves[0].dtype).eps):
         raise NotImplementedError(
             _validation.message(
                 "model",

@@ -18,7 +18,8 @@ class Batches:
     """The same batches in the same order, as often as asked."""
 
     def __init__(self, data: Any) -> None:
-        self._source = _as_iterable(data)
+        with torch.random.fork_rng(devices=[]):  # a look at the data may draw
+            self._source = _as_iterable(data)
 
     def __iter__(self) -> Iterator[Any]:
         """One pass over the batches."""
@@ -34,7 +35,11 @@ class Batches:
     def missing(self, held: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
         """The batches that `held` has no entry for, numbered; a sequence loads no others."""
         if isinstance(self._source, Sequence):
-            yield from ((i, self._source[i]) for i in range(len(self._source)) if i not in held)
+            for i in range(len(self._source)):
+                if i not in held:
+                    with torch.random.fork_rng(devices=[]):
+                        batch = self._source[i]
+                    yield i, batch
         else:
             yield from ((i, b) for i, b in enumerate(self) if i not in held)
 

@@ -59,18 +59,18 @@ class JacobianLocal(Local):
 
     def transposed(self, directions: Pieces, wanted: Sequence[int] | None = None) -> Found:
         """``J^T u``, or the pieces of it `wanted`: one backward pass."""
-        return graph.gradients(self.outputs, chosen(self.leaves, wanted), directions)
+        return self.derived(self.outputs, chosen(self.leaves, wanted), directions)
 
     @cached_property
     def _probe(self) -> tuple[list[torch.Tensor], Found]:
         """``J^T u`` as a function of u, whose derivative by u is J."""
         u = [torch.zeros_like(z, requires_grad=True) for z in self.outputs]
-        return u, graph.gradients(self.outputs, self.leaves, u, create_graph=True)
+        return u, self.derived(self.outputs, self.leaves, u, create_graph=True)
 
     def reverse(self, pieces: Pieces, wanted: Sequence[int] | None = None) -> Found:
         """``J v`` by reverse mode alone: the derivative of ``v . J^T u`` by u."""
         u, image = self._probe
-        return graph.gradients(image, chosen(u, wanted), pieces)
+        return self.derived(image, chosen(u, wanted), pieces)
 
     def forward(self, pieces: Sequence[torch.Tensor]) -> Found:
         """``J v`` by forward mode."""

@@ -58,6 +58,14 @@ def ends_early(roots: Iterable[torch.Tensor | None]) -> bool:
     return any(node.name() == "torch::autograd::Error" for node in nodes(roots))
 
 
+def coarsest(roots: Iterable[torch.Tensor | None]) -> float:
+    """The largest unit of rounding among the tensors that graphs saved: autocast leaves its own."""
+    saved = (t for node in nodes(roots) for t in _saved_tensors(node))
+    return max(
+        (float(torch.finfo(t.dtype).eps) for t in saved if t.is_floating_point()), default=0.0
+    )
+
+
 def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
     """The leaves of a tensor's graph."""
     variables = (getattr(node, "variable", None) for node in nodes([tensor]))
@@ -96,7 +104,7 @@ def _saved_tensors(node: Any) -> Iterator[torch.Tensor]:
 
 # How torch, and its authors, say that there is no second derivative.
 _NOT_TWICE = ("not implemented", "double backward", "differentiate twice", "double-backward")
-_REENTRANT = "Checkpointing is not compatible with .grad()"
+_REENTRANT = ("Checkpointing is not compatible with .grad()", "incompatible with .grad()")
 
 
 @contextmanager
@@ -105,7 +113,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if _REENTRANT in str(error):
+        if any(phrase in str(error) for phrase in _REENTRANT):
             got = "activation checkpointing with use_reentrant=True"
             remedy = "Use torch.utils.checkpoint with use_reentrant=False."
         elif any(phrase in str(error) for phrase in _NOT_TWICE):

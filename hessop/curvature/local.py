@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import torch
 from torch.func import grad, jvp
@@ -18,6 +18,7 @@ from hessop.curvature.layout import Pieces
 from hessop.curvature.objective import Objective, check_finite
 
 Found = list[torch.Tensor | None]
+T = TypeVar("T")
 
 
 class Local(ABC):
@@ -76,7 +77,25 @@ class Local(ABC):
 
     def nbytes(self) -> int:
         """Memory that those graphs hold, the parameters aside."""
-        return graph.held_bytes(self.roots(), self.leaves)
+        roots = self.roots()
+        return self.within(lambda: graph.held_bytes(roots, self.leaves))
+
+    def within(self, work: Callable[[], T]) -> T:
+        """Do `work` while the stand-ins are in the model's place."""
+        return self.objective.within(self.leaves, work)
+
+    def derived(
+        self,
+        outputs: Sequence[torch.Tensor | None],
+        inputs: Sequence[torch.Tensor],
+        directions: Pieces,
+        *,
+        create_graph: bool = False,
+    ) -> Found:
+        """`graph.gradients`, with the stand-ins in place."""
+        return self.within(
+            lambda: graph.gradients(outputs, inputs, directions, create_graph=create_graph)
+        )
 
     def release(self) -> None:
         """Let the graphs go; they are built again when needed."""
@@ -124,11 +143,11 @@ class HessianLocal(Local):
     def gradient(self) -> Found:
         """The pieces of ``scale * gradient``, with their graph."""
         one = torch.ones((), dtype=self._term.loss.dtype, device=self._term.loss.device)
-        return graph.gradients([self._term.total], self.leaves, [one], create_graph=True)
+        return self.derived([self._term.total], self.leaves, [one], create_graph=True)
 
     def reverse(self, pieces: Pieces, wanted: Sequence[int] | None = None) -> Found:
         """Reverse over reverse (Pearlmutter 1994): one pass through the gradient's graph."""
-        return graph.gradients(self.gradient, chosen(self.leaves, wanted), pieces)
+        return self.derived(self.gradient, chosen(self.leaves, wanted), pieces)
 
     def forward(self, pieces: Sequence[torch.Tensor]) -> Found:
         """Forward over reverse: the tangent of the gradient along `pieces`."""
@@ -144,7 +163,7 @@ class HessianLocal(Local):
     def difference(self, pieces: Sequence[torch.Tensor], step: float) -> Found:
         """``(g(p + step v) - g(p - step v)) / (2 step)`` for the gradient g."""
         ahead, behind = (
-            first_order(self._checked(leaves), leaves)
+            self.objective.within(leaves, partial(first_order, self._checked(leaves), leaves))
             for leaves in (self.displaced(pieces, step), self.displaced(pieces, -step))
         )
         return [
@@ -174,6 +193,4 @@ def chosen(items: Sequence[Any], wanted: Sequence[int] | None) -> Sequence[Any]:
 
 def first_order(term: Term, leaves: Sequence[torch.Tensor]) -> Found:
     """The pieces of ``scale * gradient``, by one backward pass."""
-    if not term.loss.requires_grad:
-        return [None] * len(leaves)
-    return list(torch.autograd.grad(term.total, leaves, allow_unused=True))
+    return graph.gradients([term.total], leaves, [torch.ones_like(term.total)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.func import functional_call
@@ -14,6 +14,8 @@ from hessop.curvature.data import to_device
 from hessop.curvature.forms import Form, Supervised, Term
 from hessop.curvature.guards import twice_differentiable
 from hessop.curvature.parameters import ParameterSpace
+
+T = TypeVar("T")
 
 
 class Objective(torch.nn.Module):
@@ -46,35 +48,38 @@ class Objective(torch.nn.Module):
 
     def term(self, batch: Any, leaves: Sequence[torch.Tensor]) -> Term:
         """The loss of one batch as a function of `leaves`, with its weight."""
-
-        def work(moved: Any) -> Term:
-            return self._counted(self.form.term(self.model, moved, batch))
-
-        term: Term = self._with(leaves, work, batch)
-        return term
+        moved = self._enter(batch)
+        return self.within(leaves, lambda: self._counted(self.form.term(self.model, moved, batch)))
 
     def output(self, batch: Any, leaves: Sequence[torch.Tensor]) -> tuple[Any, Any]:
         """What the model makes of one batch as a function of `leaves`, and the target."""
-        form = self.form
+        form, moved = self.form, self._enter(batch)
         assert isinstance(form, Supervised)
-        output, target = self._with(leaves, lambda moved: form.predict(self.model, moved), batch)
-        return output, target
+        return self.within(leaves, lambda: form.predict(self.model, moved))
 
-    def forward(self, work: Callable[..., Any], batch: Any) -> Any:
-        """Do `work` on a batch; called with the stand-ins in place."""
-        return work(batch)
+    def within(self, leaves: Sequence[torch.Tensor], work: Callable[[], T]) -> T:
+        """
+        Do `work` while `leaves` stand in for the parameters, under the guards.
 
-    def _with(self, leaves: Sequence[torch.Tensor], work: Callable[..., Any], batch: Any) -> Any:
-        """Do `work` on a batch while `leaves` stand in for the parameters."""
-        self.n_forward += 1
+        Backward passes belong inside too: activation checkpointing runs parts of the model again.
+        """
         state = {n: p.detach() for n, p in self.model.named_parameters()}
         state |= dict(zip(self.space.names, leaves, strict=True))
         # Batch normalisation in train mode writes its statistics, and so may any module: to copies.
         state |= {n: b.clone() for n, b in self.model.named_buffers()}
         state = {f"model.{name}": t for name, t in state.items()}
-        device = self.space.device
-        with twice_differentiable(self.model, device):
-            return functional_call(self, state, (work, to_device(batch, device)))
+        with twice_differentiable(self.model, self.space.device):
+            found: T = functional_call(self, state, (work,))
+        return found
+
+    def forward(self, work: Callable[[], Any]) -> Any:
+        """Do `work`; called with the stand-ins in place."""
+        return work()
+
+    def _enter(self, batch: Any) -> Any:
+        """A batch on the model's device, for one forward pass."""
+        self.n_forward += 1
+        return to_device(batch, self.space.device)
 
     def _counted(self, term: Term) -> Term:
         """The term, but zero where nothing counts: a mean over nothing is NaN."""

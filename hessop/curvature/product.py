@@ -95,7 +95,8 @@ class CurvatureProduct(BatchedProduct):
         for _, batch in store.data.missing(at_hand):
             term = self.objective.term(batch, leaves)
             check_finite(term.loss)
-            yield term.total, term.count, partial(first_order, term, leaves)
+            slope = partial(self.objective.within, leaves, partial(first_order, term, leaves))
+            yield term.total, term.count, slope
 
     def _divisor(self, count: float) -> float:
         if count == 0:
