@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
@@ -16,6 +18,8 @@ from hessop.curvature.report import Report, report_of
 from hessop.curvature.store import Store
 from hessop.curvature.upgrade import now, upgrade, widen
 from hessop.curvature.ways import Planner
+
+T = TypeVar("T")
 
 
 class BatchedProduct(Product):
@@ -60,9 +64,15 @@ class BatchedProduct(Product):
     @recording()
     def multiply(self, V: torch.Tensor, subset: Subset) -> torch.Tensor:
         """The product of rows, with a subset of the parameters alone."""
+        if len(V) == 0:
+            return torch.zeros_like(V)
+        return self._until_it_fits(lambda: self._timed(V, subset))
+
+    def _until_it_fits(self, work: Callable[[], T]) -> T:
+        """Do `work`, with less and less at once while memory runs out."""
         while True:
             try:
-                return self._timed(V, subset)
+                return work()
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or not self._store.step_down():
                     raise

@@ -69,7 +69,7 @@ def _replace(
     node: Node, p: Node, product: Node, views: list[Node], target: Any, inner: Form
 ) -> None:
     graph = node.graph
-    form = Form(inner.shape, inner.dtype, row_major(inner.shape), True)
+    form = Form(inner.shape, inner.dtype, row_major(inner.shape), True, inner.device)
     with graph.inserting_before(node):
         start = p
         if views:
@@ -133,6 +133,8 @@ class _Reuse:
         form, root = form_of(operand), self._group[operand]
         if form is None or form != form_of(node) or not form.dense or root.op != "call_function":
             return False
+        if node.target in _WITH_SUM.values() and operand in node.args[1:]:
+            return False  # a product still reads what it would write over
         others = [a for a in node.all_input_nodes if a is not operand]
         if any(self._group[a] is root for a in others):
             return False

@@ -103,6 +103,11 @@ class GaussNewtonLocal(JacobianLocal):
     def middle(self) -> Middle:
         """The map on the outputs."""
 
+    def prepare(self) -> None:
+        """The middle, too."""
+        super().prepare()
+        assert self.middle is not None
+
     @property
     def value(self) -> torch.Tensor:
         """The sum of losses, by way of the outputs."""

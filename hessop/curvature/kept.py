@@ -107,7 +107,8 @@ class KeptMap:
         """The tape for blocks, if torch can make it and it gives what single rows give."""
         try:
             wide = tape.widened(like)
-            pieces = [torch.randn_like(t) for t in like]
+            generator = torch.Generator().manual_seed(0)
+            pieces = [torch.randn(t.shape, generator=generator).to(t) for t in like]
             problem = disagreement(wide(*pieces), _row_by_row(tape, *pieces))
         except (RuntimeError, NotImplementedError) as error:
             if out_of_memory(error):

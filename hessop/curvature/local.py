@@ -75,6 +75,10 @@ class Local(ABC):
         """How many random numbers the batch takes of a stream that all batches share."""
         return 0
 
+    def prepare(self) -> None:
+        """Build what every product needs, where graphs are recorded."""
+        self.roots()
+
     def nbytes(self) -> int:
         """Memory that those graphs hold, the parameters aside."""
         roots = self.roots()

@@ -32,32 +32,45 @@ def count_for(model: torch.nn.Module, batch: Any, nbytes: int, budget: int) -> i
     return min(-(-nbytes // budget), size, MOST)
 
 
-def cut(model: torch.nn.Module, batch: Any, count: int) -> list[Any]:
+def check_cuttable(model: torch.nn.Module) -> None:
     """
-    The pieces of a batch.
+    The examples of a batch have nothing to do with each other.
 
     Raises
     ------
     MemoryError
-        If the batch cannot be cut: batch normalisation uses its statistics, or its tensors share
-        no first dimension.
+        If batch normalisation uses the statistics of the batch.
     """
     mixing = _mixes_examples(model)
+    if mixing:
+        raise _uncuttable(f"batch normalisation over the whole batch in {mixing}")
+
+
+def cut(model: torch.nn.Module, batch: Any, count: int) -> list[Any]:
+    """
+    The pieces of a batch, at most one for each example.
+
+    Raises
+    ------
+    MemoryError
+        If the batch cannot be cut.
+    """
+    check_cuttable(model)
     size = example_count(batch)
-    if mixing or size is None or size < count:
-        raise MemoryError(
-            _validation.message(
-                "data",
-                "have batches that fit into memory, or can be cut into pieces",
-                f"batch normalisation over the whole batch in {mixing}"
-                if mixing
-                else "tensors that share no first dimension"
-                if size is None
-                else f"a batch of {size}",
-                "Call model.eval(), or pass smaller batches.",
-            )
+    if size is None:
+        raise _uncuttable("tensors that share no first dimension")
+    return pieces_of(batch, min(count, size))
+
+
+def _uncuttable(got: str) -> MemoryError:
+    return MemoryError(
+        _validation.message(
+            "data",
+            "have batches that fit into memory, or can be cut into pieces",
+            got,
+            "Call model.eval(), or pass smaller batches.",
         )
-    return pieces_of(batch, count)
+    )
 
 
 def check_sum(whole: torch.Tensor, parts: Sequence[torch.Tensor | None]) -> None:

@@ -64,6 +64,14 @@ class CurvatureProduct(BatchedProduct):
     @recording()
     def loss(self) -> torch.Tensor:
         """The objective, a float64 0-d tensor."""
+        return self._until_it_fits(self._loss)
+
+    @recording()
+    def gradient(self) -> torch.Tensor:
+        """The gradient of the objective, shape (n,)."""
+        return self._until_it_fits(self._gradient)
+
+    def _loss(self) -> torch.Tensor:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         count = 0.0
         for total_of_batch, batch_count, _ in self._terms():
@@ -71,9 +79,7 @@ class CurvatureProduct(BatchedProduct):
             count += batch_count
         return total / self._divisor(count)
 
-    @recording()
-    def gradient(self) -> torch.Tensor:
-        """The gradient of the objective, shape (n,)."""
+    def _gradient(self) -> torch.Tensor:
         slope = torch.zeros(self.n, dtype=self.dtype, device=self.device)
         count = 0.0
         for _, batch_count, pieces in self._terms():
@@ -92,11 +98,12 @@ class CurvatureProduct(BatchedProduct):
         if len(at_hand) == store.batches > 0:
             return
         leaves = store.leaves()
-        for _, batch in store.data.missing(at_hand):
-            term = self.objective.term(batch, leaves)
-            check_finite(term.loss)
-            slope = partial(self.objective.within, leaves, partial(first_order, term, leaves))
-            yield term.total, term.count, slope
+        for number, batch in store.data.missing(at_hand):
+            for piece in store.pieces(number, batch):
+                term = self.objective.term(piece, leaves)
+                check_finite(term.loss)
+                slope = partial(self.objective.within, leaves, partial(first_order, term, leaves))
+                yield term.total, term.count, slope
 
     def _divisor(self, count: float) -> float:
         if count == 0:

@@ -20,12 +20,13 @@ class Form:
     dtype: torch.dtype
     stride: tuple[int, ...]
     dense: bool  # no two entries share a place, and nothing lies between them
+    device: torch.device
 
     @classmethod
     def of(cls, t: torch.Tensor) -> Form:
         """The form of a tensor."""
         dense = bool(torch.ops.aten.is_non_overlapping_and_dense(t))
-        return cls(tuple(t.shape), t.dtype, tuple(t.stride()), dense)
+        return cls(tuple(t.shape), t.dtype, tuple(t.stride()), dense, t.device)
 
     @property
     def contiguous(self) -> bool:
@@ -173,6 +174,9 @@ def _join_factors(module: GraphModule, node: Node, made: dict[object, str]) -> N
     factors = inner[1], outer[1]
     if all(len(c.users) > 1 for c in factors):
         return
+    form = form_of(node)
+    if form is None or any(value_of(module, c).dtype != form.dtype for c in factors):
+        return  # their product alone would be rounded, or wrap around, in a smaller dtype
     known = ("product", *sorted(str(c.target) for c in factors))
     with node.graph.inserting_before(node):
         a, b = (value_of(module, c) for c in factors)

@@ -177,20 +177,22 @@ class Store:
         self, number: int, batch: Any, leaves: list[torch.Tensor], work: Callable[[Held], None]
     ) -> Held | None:
         """Do `work` on one batch, in one piece, which is given back, or several."""
-        cuts = max(self._cuts.get(number, 1), self._cut_all)
         start, held, totals = self._starts[number], None, []
-        for piece in self._pieces(batch, cuts):
+        for piece in self.pieces(number, batch):
             held = Held(self._make(self.objective, piece, leaves, start), number)
             work(held)
             self._counted += held.local.count
             start += held.local.drawn
             totals.append(held.local.total)
         self._starts[number + 1] = start
-        if cuts > 1 and (whole := self._totals.pop(number, None)) is not None:
+        if len(totals) > 1 and (whole := self._totals.get(number)) is not None:
             microbatch.check_sum(whole, totals)
-        return held if cuts == 1 else None
+            self._totals[number] = None  # once is enough
+        return held if len(totals) == 1 else None
 
-    def _pieces(self, batch: Any, cuts: int) -> Iterator[Any]:
+    def pieces(self, number: int, batch: Any) -> Iterator[Any]:
+        """A batch as it is computed: in one piece, or several."""
+        cuts = max(self._cuts.get(number, 1), self._cut_all)
         if cuts == 1:
             yield batch
         else:
@@ -208,6 +210,7 @@ class Store:
             self._keep = False
             what = "nothing is kept between products from now on"
         elif self._divisible and self._cut_all < microbatch.MOST:
+            microbatch.check_cuttable(self.objective.model)
             self._cut_all *= 2
             what = f"each batch is computed in {self._cut_all} pieces from now on"
         else:

@@ -44,6 +44,7 @@ def upgrade(store: Store, planner: Planner, stage: str) -> None:
     started, changed, problem = now(device), 0, "the tape of no batch fits into memory"
     for held in store.held.values():
         try:
+            held.local.prepare()
             tapes = {n: m.record(stage == LINEARIZED) for n, m in held.maps.items()}
             objection = _objection(held, tapes, compare_speed=not (changed or planner.decided))
         except Exception as error:  # whatever torch cannot trace, the graph still can do
