@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch.func import functional_call
 from torch.utils._pytree import tree_flatten, tree_map
 
-from hessop.curvature.graph import ends_early
+from hessop.curvature.graph import ends_early, gradients
 from hessop.curvature.guards import twice_differentiable
 from hessop.curvature.local import Local
 
@@ -54,19 +55,27 @@ def _twice(module: torch.nn.Module, args: Any, kwargs: Any) -> bool:
     moved, keywords = tree_map(leaf, args), tree_map(leaf, kwargs)
     try:
         found = tree_flatten(functional_call(module, state, moved, keywords))[0]
-        value = sum((z**2).sum() for z in found if _has_graph(z))
-        if not isinstance(value, torch.Tensor):
+        value = _squared(found)
+        if value is None:
             return True
-        slope = torch.autograd.grad(value, inputs, create_graph=True, allow_unused=True)
+        slope = gradients([value], inputs, [torch.ones_like(value)], create_graph=True)
         if ends_early(slope):
             return False
-        again = sum((g**2).sum() for g in slope if _has_graph(g))
-        if isinstance(again, torch.Tensor):
-            torch.autograd.grad(again, inputs, allow_unused=True)
-    except (RuntimeError, NotImplementedError):
+        again = _squared(slope)
+        if again is not None:
+            gradients([again], inputs, [torch.ones_like(again)])
+    except NotImplementedError:
         return False
+    except RuntimeError:  # a module that runs only where it is, for instance under autocast
+        return True
     return True
 
 
-def _has_graph(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.requires_grad
+def _squared(values: Sequence[Any]) -> torch.Tensor | None:
+    """The sum of squares of all that has a graph."""
+    squares = [
+        value.square().sum()
+        for value in values
+        if isinstance(value, torch.Tensor) and value.requires_grad
+    ]
+    return torch.stack(squares).sum() if squares else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,7 +60,11 @@ def _sum_into_product(node: Node) -> None:
             continue
         if (part.shape, part.dtype) != (total.shape, total.dtype) or not total.contiguous:
             continue
-        if views and not part.contiguous:
+        if inner.dtype != total.dtype or (views and not part.contiguous):
+            continue
+        if math.prod(inner.shape) != math.prod(total.shape):
+            continue  # the product is broadcast
+        if not views and inner.shape != total.shape:
             continue
         _replace(node, p, product, views, target, inner)
         return

@@ -10,6 +10,8 @@ from functools import cache
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hessop.curvature import substitutes
+
 _WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
 
 
@@ -38,8 +40,8 @@ def twice_differentiable(model: torch.nn.Module, device: torch.device) -> Iterat
 
     Fused attention has no second derivative in torch (pytorch#116350), nor has a cuDNN RNN
     (pytorch#5261); compiled parts of a model have none either, and run as they were written; a
-    sparse gradient has none, and is made dense. The random state is put back, so that nothing
-    global is changed.
+    sparse gradient has none, and is made dense; weight norm and embedding bags are spelled out.
+    The random state is put back, so that nothing global is changed.
     """
     modules = list(model.modules())
     with ExitStack() as stack:
@@ -52,6 +54,8 @@ def twice_differentiable(model: torch.nn.Module, device: torch.device) -> Iterat
             if isinstance(m, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and m.sparse:
                 m.sparse = False
                 stack.callback(setattr, m, "sparse", True)
+        if any(substitutes.needed(m) for m in modules):
+            stack.enter_context(substitutes.Substitutes())
         devices = [device] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=devices))
         yield

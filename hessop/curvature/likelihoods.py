@@ -70,6 +70,16 @@ class Categorical(Likelihood):
                     )
                 )
             return torch.ones_like(z.select(axis, 0)).unsqueeze(axis)
+        smoothing: float = getattr(self._loss_fn, "label_smoothing", 0.0)
+        if classes is not None and smoothing:
+            raise ValueError(
+                _validation.message(
+                    "loss_fn",
+                    "be a negative log-likelihood",
+                    "class weights with label smoothing",
+                    "Use GGNOperator, or one of the two.",
+                )
+            )
         counted = target != getattr(self._loss_fn, "ignore_index", -100)
         w = counted.to(z.dtype)
         if classes is not None:

@@ -10,7 +10,7 @@ import torch
 from torch.func import functional_call
 
 from hessop import _validation
-from hessop.curvature.data import to_device
+from hessop.curvature.data import mapped, tensors, to_device
 from hessop.curvature.forms import Form, Supervised, Term
 from hessop.curvature.guards import twice_differentiable
 from hessop.curvature.parameters import ParameterSpace
@@ -40,6 +40,7 @@ class Objective(torch.nn.Module):
         # A module is seen as such: its weights are watched for changes.
         self.loss_fn = form.loss_fn if isinstance(form, Supervised) else None
         self.n_forward = 0
+        self._writes_input: bool | None = None  # not known before the first pass
 
     def leaves(self) -> list[torch.Tensor]:
         """Stand-ins for the chosen parameters, to differentiate by."""
@@ -48,14 +49,15 @@ class Objective(torch.nn.Module):
 
     def term(self, batch: Any, leaves: Sequence[torch.Tensor]) -> Term:
         """The loss of one batch as a function of `leaves`, with its weight."""
-        moved = self._enter(batch)
-        return self.within(leaves, lambda: self._counted(self.form.term(self.model, moved, batch)))
+        return self._evaluated(
+            batch, leaves, lambda b: self._counted(self.form.term(self.model, b, batch))
+        )
 
     def output(self, batch: Any, leaves: Sequence[torch.Tensor]) -> tuple[Any, Any]:
         """What the model makes of one batch as a function of `leaves`, and the target."""
-        form, moved = self.form, self._enter(batch)
+        form = self.form
         assert isinstance(form, Supervised)
-        return self.within(leaves, lambda: form.predict(self.model, moved))
+        return self._evaluated(batch, leaves, lambda b: form.predict(self.model, b))
 
     def within(self, leaves: Sequence[torch.Tensor], work: Callable[[], T]) -> T:
         """
@@ -76,10 +78,17 @@ class Objective(torch.nn.Module):
         """Do `work`; called with the stand-ins in place."""
         return work()
 
-    def _enter(self, batch: Any) -> Any:
-        """A batch on the model's device, for one forward pass."""
+    def _evaluated(self, batch: Any, leaves: Sequence[torch.Tensor], work: Callable[[Any], T]) -> T:
+        """One forward pass over a batch on the model's device, which is not written to."""
         self.n_forward += 1
-        return to_device(batch, self.space.device)
+        moved = to_device(batch, self.space.device)
+        if self._writes_input is not False:
+            # Seen at the first pass: a layer that works in place may begin with its input.
+            moved = mapped(moved, torch.Tensor.clone)
+        found = self.within(leaves, lambda: work(moved))
+        if self._writes_input is None:
+            self._writes_input = any(t._version for t in tensors(moved) if not t.is_inference())
+        return found
 
     def _counted(self, term: Term) -> Term:
         """The term, but zero where nothing counts: a mean over nothing is NaN."""

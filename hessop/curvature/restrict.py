@@ -51,7 +51,6 @@ def _without(module: GraphModule, node: Node, gone: list[Node]) -> None:
     for operand in gone:
         form = form_of(operand)
         assert form is not None
-        device = next(iter(module.buffers())).device
-        zeros = torch.zeros((), dtype=form.dtype, device=device).expand(form.shape)
+        zeros = torch.zeros((), dtype=form.dtype, device=form.device).expand(form.shape)
         with node.graph.inserting_before(node):
             node.replace_input_with(operand, new_constant(module, zeros))

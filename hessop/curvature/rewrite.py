@@ -94,6 +94,7 @@ _PASSING = {
     _aten._unsafe_view.default,
     _aten.expand.default,
     _aten.clone.default,
+    _aten.copy.default,  # of the second argument
 }
 
 
@@ -120,8 +121,8 @@ def tidy(module: GraphModule) -> None:
 
 
 def _drop_if_passing(node: Node) -> None:
-    if node.target in _PASSING and form_of(node) == form_of(node.args[0]) is not None:
-        source = node.args[0]
+    source = node.args[1 if node.target is _aten.copy.default else 0] if node.args else None
+    if node.target in _PASSING and form_of(node) == form_of(source) is not None:
         assert isinstance(source, Node)
         for other in node.graph.nodes:  # whoever shares memory with it shares it with the source
             if other.meta.get("shares") is node:

@@ -84,8 +84,10 @@ class Tape:
     @property
     def nbytes(self) -> int:
         """Memory that the constants hold, each storage once."""
-        storages = (t.untyped_storage() for t in self._module.buffers())
-        return sum({s.data_ptr(): s.nbytes() for s in storages}.values())
+        held: dict[int, int] = {}
+        for t in self._module.buffers():  # of a view, such as a slice of the data, what it shows
+            held[t.data_ptr()] = max(held.get(t.data_ptr(), 0), _extent(t))
+        return sum(held.values())
 
     def restricted(self, inputs: Sequence[int], outputs: Sequence[int]) -> Tape:
         """
@@ -162,8 +164,8 @@ class _Recorder(TorchDispatchMode):
         operands = [t for t in flat if isinstance(t, torch.Tensor)]
         if func in _SHAPED or not any(t in self._places for t in operands):
             return out
-        if func is _aten._local_scalar_dense.default or func is _aten.equal.default:
-            raise NotLinearError("a value of the input is read")
+        if self._reads_values(func, operands):
+            raise NotLinearError(f"{func} reads values of the input")
         arguments, keywords = tree_unflatten(
             [self._node(a) if isinstance(a, torch.Tensor) else a for a in flat], spec
         )
@@ -175,6 +177,16 @@ class _Recorder(TorchDispatchMode):
                 if isinstance(t, torch.Tensor):
                     self._place(t, self.graph.call_function(operator.getitem, (node, i)), operands)
         return out
+
+    def _reads_values(self, func: Any, operands: list[torch.Tensor]) -> bool:
+        """Whether what comes out depends on the input otherwise than by arithmetic."""
+        if func is _aten.allclose.default or torch.Tag.data_dependent_output in func.tags:
+            return True
+        # Which entries are taken may depend on constants: a mask of the data.
+        choosing = operands[1:] or operands
+        return torch.Tag.dynamic_output_shape in func.tags and any(
+            t in self._places for t in choosing
+        )
 
     def _place(self, t: torch.Tensor, node: Node, operands: list[torch.Tensor]) -> None:
         node.meta["form"] = Form.of(t)
@@ -197,6 +209,14 @@ class _Recorder(TorchDispatchMode):
 def _zeros_laid_out_like(t: torch.Tensor) -> torch.Tensor:
     zeros = torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device)
     return zeros.zero_()
+
+
+def _extent(t: torch.Tensor) -> int:
+    """Bytes from the first entry of a tensor to its last."""
+    if not t.numel():
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(t.shape, t.stride(), strict=True))
+    return (last + 1) * t.element_size()
 
 
 def _storage(t: torch.Tensor) -> int:

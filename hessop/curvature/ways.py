@@ -92,6 +92,7 @@ class Planner:
 
     def restart(self) -> None:
         """Begin with graphs that have just been built."""
+        self._done = 0
         if self.settings.mode in (FORWARD, REVERSE, DIFFERENCE) and FORWARD not in self._refused:
             self.stage = self.settings.mode
         elif not self.settings.keeps:
@@ -107,7 +108,7 @@ class Planner:
         """So many vectors were multiplied, in so many seconds where everything was at hand."""
         self._done += vectors
         self._announced = max(0, self._announced - vectors)
-        if seconds is not None:
+        if seconds is not None and vectors:
             each = seconds / vectors
             self.seconds[self.stage] = min(each, self.seconds.get(self.stage, each))
 
