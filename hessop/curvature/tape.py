@@ -165,7 +165,7 @@ class _Recorder(TorchDispatchMode):
         if func in _SHAPED or not any(t in self._places for t in operands):
             return out
         if self._reads_values(func, operands):
-            raise NotLinearError(f"{func} reads values of the input")
+            raise NotLinearError(f"a value of the input is read, by {func}")
         arguments, keywords = tree_unflatten(
             [self._node(a) if isinstance(a, torch.Tensor) else a for a in flat], spec
         )
