@@ -65,7 +65,7 @@ numpydoc_validation_checks = {
 # Made by functions, not by users: what they hold is in Attributes, not in Parameters.
 numpydoc_validation_exclude = {
     r"\.(EigenResult|Tridiagonal|SpectralDensity|Estimate|ConfidenceInterval|NoConvergence)$",
-    r"\.(ProductOperator|SyntheticOperator)$",
+    r"\.(ProductOperator|SyntheticOperator|Report)$",
 }
 
 # Intersphinx fetches inventories, so it is asked for.

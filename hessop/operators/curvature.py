@@ -175,7 +175,7 @@ class CurvatureOperator(ProductOperator):
         Parameters
         ----------
         tree : mapping or iterable
-            Arrays by parameter name, or in the order of `names`, each of its parameter's shape.
+            Arrays by parameter name, or in the order of ``names``, each of its parameter's shape.
 
         Returns
         -------
