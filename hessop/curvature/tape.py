@@ -16,6 +16,7 @@ from hessop.curvature import rewrite
 from hessop.curvature.fuse import fuse
 from hessop.curvature.restrict import restrict
 from hessop.curvature.rewrite import Form
+from hessop.curvature.sharing import share_constants
 
 _aten = torch.ops.aten
 Function = Callable[..., Sequence[torch.Tensor | None]]
@@ -117,7 +118,7 @@ class Tape:
 
         tape = Tape.record(batched, examples)
         # what was rewritten is recorded again, for the forms have changed
-        if rewrite.share_constants(tape._module):
+        if share_constants(tape._module):
             tape = Tape.record(tape._module, examples)
         return tape
 

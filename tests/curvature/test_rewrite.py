@@ -7,7 +7,7 @@ import operator
 import pytest
 import torch
 
-from hessop.curvature import rewrite
+from hessop.curvature import rewrite, sharing
 from hessop.curvature.rewrite import Form
 from hessop.curvature.tape import Tape
 
@@ -332,13 +332,13 @@ class TestSharedConstants:
             function = lambda v: torch.bmm(v, shared)  # noqa: E731
         module = recorded(function, example)
         assert targets(module) == [_aten.bmm.default]
-        assert rewrite.share_constants(module)
+        assert sharing.share_constants(module)
         assert _aten.mm.default in targets(module)
         assert _aten.bmm.default not in targets(module)
         assert [tuple(k.shape) for k in constants(module)] == [(4, 3)]
         v = drawn(*example.shape)
         assert_value(module, v, function(v))
-        assert not rewrite.share_constants(module)
+        assert not sharing.share_constants(module)
 
     @pytest.mark.parametrize(
         "function",
@@ -353,7 +353,7 @@ class TestSharedConstants:
         """A constant of its own for each, and products of two variables."""
         module = recorded(function, torch.zeros(5, 3, 2).double())
         before = targets(module)
-        assert not rewrite.share_constants(module)
+        assert not sharing.share_constants(module)
         assert targets(module) == before
 
     def test_views_of_what_is_no_longer_contiguous(self, recorded):
@@ -364,7 +364,7 @@ class TestSharedConstants:
             return torch.bmm(shared, v).view(20, 2) * 2.0
 
         module = recorded(function, torch.zeros(5, 3, 2).double())
-        assert rewrite.share_constants(module)
+        assert sharing.share_constants(module)
         v = drawn(5, 3, 2)
         assert_value(module, v, function(v))
         (found,) = Tape.record(module, [torch.zeros(5, 3, 2).double()])(v)
