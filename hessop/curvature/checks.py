@@ -16,8 +16,12 @@ from hessop.curvature.gauss_newton import JacobianLocal
 from hessop.curvature.graph import coarsest, ends_early, leaves_of
 from hessop.curvature.guards import recording
 from hessop.curvature.local import Local
+from hessop.curvature.microbatch import on_what_fits
 from hessop.curvature.objective import Objective, check_finite
 from hessop.curvature.store import Make
+
+Smaller = Callable[[Any], Any]
+"""Gives a batch, or as much of it as is to be looked at."""
 
 _WITH_DROPOUT = (torch.nn.MultiheadAttention, torch.nn.RNNBase)
 
@@ -28,23 +32,25 @@ def check_curvature(objective: Objective, data: Batches, make: Make, twice: bool
     Refuse what would make an operator that is not one matrix.
 
     What `check_determinism` refuses, parameters that reach the loss other than through the model,
-    layers without a second derivative. Costs, for the first batch of the data: two looks at it,
-    two forward passes, one gradient and two products. Where second derivatives are not to be
-    taken, `twice` is False and the last two fall away.
+    layers without a second derivative. Costs, for the first batch of the data, or as much of it as
+    fits into memory: two looks at it, two forward passes, one gradient and two products. Where
+    second derivatives are not to be taken, `twice` is False and the last two fall away.
 
     Returns the noise of a product, relative to its size; None where no product was made.
     """
-    local = check_determinism(objective, data, make)
-    _check_references(local.reach, objective)
-    if not twice:
-        return None
-    return _explained(_check_symmetry, local)
+
+    def check(smaller: Smaller) -> float | None:
+        local = check_determinism(objective, data, make, smaller)
+        _check_references(local.reach, objective)
+        return _explained(_check_symmetry, local) if twice else None
+
+    return on_what_fits(objective.model, check)
 
 
 @recording()
 def check_jacobian(objective: Objective, data: Batches, make: Make, twice: bool) -> None:
     """Refuse the same for a map between parameters and outputs."""
-    local = check_determinism(objective, data, make)
+    local = check_determinism(objective, data, make, lambda batch: batch)
     _check_references(local.reach, objective)
     if twice:
         _explained(_check_adjoint, local)
@@ -62,18 +68,19 @@ def _explained(check: Callable[[Any], float], local: Local) -> float:
 
 
 @recording()
-def check_determinism(objective: Objective, data: Batches, make: Make) -> Local:
+def check_determinism(objective: Objective, data: Batches, make: Make, smaller: Smaller) -> Local:
     """
     Refuse dropout in train mode, data that differ from pass to pass, other randomness.
 
-    Returns the map of the first batch.
+    Returns the map of the first batch, or of what `smaller` makes of it.
     """
     device = objective.space.device
     _check_dropout(objective.model)
     first = next(iter(data))
     with _other_random_numbers(device):
         second = next(iter(data))
-    _check_batches(first, second)
+    _check_batches(first, second, data.name)
+    first, second = smaller(first), smaller(second)
     leaves = objective.leaves()
     local = make(objective, first, leaves, 0)
     check_finite(local.value.sum())
@@ -120,12 +127,12 @@ def _check_dropout(model: torch.nn.Module) -> None:
             )
 
 
-def _check_batches(first: Any, second: Any) -> None:
+def _check_batches(first: Any, second: Any, name: str) -> None:
     ours, theirs = tensors(first), tensors(second)
     if len(ours) != len(theirs) or not all(map(_equal, ours, theirs)):
         raise ValueError(
             _validation.message(
-                "data",
+                name,
                 "visit the same batches in the same order at every pass",
                 "a first batch that differs between two passes",
                 "Turn shuffling and augmentation off, or pass list(data) to freeze one pass.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,11 +15,21 @@ from hessop import _validation
 
 
 class Batches:
-    """The same batches in the same order, as often as asked."""
+    """
+    The same batches in the same order, as often as asked.
 
-    def __init__(self, data: Any) -> None:
+    Parameters
+    ----------
+    data : object
+        What the user gave.
+    name : str, optional
+        The argument in which it came, for messages.
+    """
+
+    def __init__(self, data: Any, name: str = "data") -> None:
+        self.name = name
         with torch.random.fork_rng(devices=[]):  # a look at the data may draw
-            self._source = _as_iterable(data)
+            self._source = _as_iterable(data, name)
 
     def __iter__(self) -> Iterator[Any]:
         """One pass over the batches."""
@@ -30,7 +40,7 @@ class Batches:
                 empty = False
                 yield batch
         if empty:
-            raise ValueError(_validation.message("data", "hold at least one batch", "none"))
+            raise ValueError(_validation.message(self.name, "hold at least one batch", "none"))
 
     def missing(self, held: Mapping[int, Any]) -> Iterator[tuple[int, Any]]:
         """The batches that `held` has no entry for, numbered; a sequence loads no others."""
@@ -44,7 +54,7 @@ class Batches:
             yield from ((i, b) for i, b in enumerate(self) if i not in held)
 
 
-def _as_iterable(data: Any) -> Iterable[Any]:
+def _as_iterable(data: Any, name: str) -> Iterable[Any]:
     """Batches that can be read again and again."""
     forms = "be an (x, y) pair of tensors, a list of batches, a DataLoader or another re-iterable"
     if _is_one_batch(data):
@@ -52,29 +62,29 @@ def _as_iterable(data: Any) -> Iterable[Any]:
     if isinstance(data, Dataset):
         raise TypeError(
             _validation.message(
-                "data", forms, f"a {type(data).__name__}", "Wrap it in DataLoader(dataset, ...)."
+                name, forms, f"a {type(data).__name__}", "Wrap it in DataLoader(dataset, ...)."
             )
         )
     if not isinstance(data, Iterable) or isinstance(data, (str, torch.Tensor)):
-        raise TypeError(_validation.message("data", forms, f"a {type(data).__name__}"))
+        raise TypeError(_validation.message(name, forms, f"a {type(data).__name__}"))
     if isinstance(data, Iterator):
         raise TypeError(
             _validation.message(
-                "data",
+                name,
                 "be readable more than once",
                 f"a {type(data).__name__}, which can be read once",
                 "Pass list(data).",
             )
         )
     if isinstance(data, DataLoader):
-        _refuse_shuffling(data)
+        _refuse_shuffling(data, name)
     if isinstance(data, Sequence):
         if not data:
-            raise ValueError(_validation.message("data", "hold at least one batch", "none"))
+            raise ValueError(_validation.message(name, "hold at least one batch", "none"))
         if isinstance(data[0], torch.Tensor):
             raise TypeError(
                 _validation.message(
-                    "data", "be a tuple (x, y) or a list of batches", "a list of tensors"
+                    name, "be a tuple (x, y) or a list of batches", "a list of tensors"
                 )
             )
     return data
@@ -89,16 +99,16 @@ def _is_one_batch(data: Any) -> bool:
     )
 
 
-def _refuse_shuffling(loader: DataLoader[Any]) -> None:
+def _refuse_shuffling(loader: DataLoader[Any], name: str) -> None:
     """A loader with a random order visits other batches at every pass."""
     sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
-    name = type(sampler).__name__
-    if "Random" in name:
+    kind = type(sampler).__name__
+    if "Random" in kind:
         raise ValueError(
             _validation.message(
-                "data",
+                name,
                 "visit the same batches in the same order at every pass",
-                f"a DataLoader with a {name}",
+                f"a DataLoader with a {kind}",
                 "Use shuffle=False, or pass list(loader) to freeze one pass.",
             )
         )
@@ -114,7 +124,12 @@ def mapped(batch: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(batch, torch.Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
-        return type(batch)({k: mapped(b, change) for k, b in batch.items()})  # type: ignore[call-arg]
+        changed = {k: mapped(b, change) for k, b in batch.items()}
+        if not isinstance(batch, MutableMapping):
+            return type(batch)(changed)  # type: ignore[call-arg]
+        filled = copy.copy(batch)  # keeps what the type holds besides, as a defaultdict does
+        filled.update(changed)
+        return filled
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(mapped(b, change) for b in batch))
     if isinstance(batch, (tuple, list)):

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hessop.curvature import substitutes
+from hessop.curvature.substitutes import Substitutes
 
 _WRAPPERS = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
 
@@ -50,12 +50,7 @@ def twice_differentiable(model: torch.nn.Module, device: torch.device) -> Iterat
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         if any(_compiled(m) for m in modules):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for m in modules:
-            if isinstance(m, (torch.nn.Embedding, torch.nn.EmbeddingBag)) and m.sparse:
-                m.sparse = False
-                stack.callback(setattr, m, "sparse", True)
-        if any(substitutes.needed(m) for m in modules):
-            stack.enter_context(substitutes.Substitutes())
+        stack.enter_context(Substitutes())
         devices = [device] if device.type == "cuda" else []
         stack.enter_context(torch.random.fork_rng(devices=devices))
         yield

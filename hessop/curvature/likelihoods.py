@@ -39,6 +39,11 @@ class Likelihood(ABC):
     def sampled_score(self, z: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
         """The score at targets drawn by means of numbers uniform in (0, 1)."""
 
+    def _elements(self, z: torch.Tensor) -> float:
+        """How many elements of an example the loss is a mean over."""
+        summed = getattr(self._loss_fn, "reduction", "mean") == "sum"
+        return 1.0 if summed or not z.ndim else z.numel() / z.shape[0]
+
     @abstractmethod
     def inner(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """The inner product of each datum, in a shape that broadcasts; `a` may be a stack."""
@@ -130,10 +135,6 @@ class Bernoulli(Likelihood):
         w = torch.ones_like(z) / self._elements(z)
         return w if given is None else w * given.to(z.dtype)
 
-    def _elements(self, z: torch.Tensor) -> float:
-        summed = getattr(self._loss_fn, "reduction", "mean") == "sum"
-        return 1.0 if summed else z.numel() / z.shape[0]
-
     def expected(self, z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """``p (1 - p) t``."""
         p = z.sigmoid()
@@ -159,10 +160,6 @@ class Gaussian(Likelihood):
     def weights(self, z: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """All the same."""
         return torch.ones((), dtype=z.dtype, device=z.device)
-
-    def _elements(self, z: torch.Tensor) -> float:
-        summed = getattr(self._loss_fn, "reduction", "mean") == "sum"
-        return 1.0 if summed else z.numel() / z.shape[0]
 
     def expected(self, z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """``2 t / D``."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 
 from hessop import _validation
+from hessop._memory import out_of_memory
 from hessop.curvature.data import example_count, pieces_of
+
+T = TypeVar("T")
 
 MOST = 64
 """The most pieces a batch is cut into."""
@@ -44,6 +48,27 @@ def check_cuttable(model: torch.nn.Module) -> None:
     mixing = _mixes_examples(model)
     if mixing:
         raise _uncuttable(f"batch normalisation over the whole batch in {mixing}")
+
+
+def on_what_fits(model: torch.nn.Module, work: Callable[[Callable[[Any], Any]], T]) -> T:
+    """
+    Do `work`, which is given a function that makes a batch smaller, as memory allows.
+
+    The function is the identity at first. Whenever memory runs out, it leaves half as much.
+    """
+    count = 1
+    while True:
+        try:
+            return work(partial(_first_piece, model, count))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or count >= MOST:
+                raise
+        check_cuttable(model)
+        count *= 2
+
+
+def _first_piece(model: torch.nn.Module, count: int, batch: Any) -> Any:
+    return batch if count == 1 else cut(model, batch, count)[0]
 
 
 def cut(model: torch.nn.Module, batch: Any, count: int) -> list[Any]:

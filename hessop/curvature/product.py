@@ -130,7 +130,8 @@ class CurvatureProduct(BatchedProduct):
             defect = symmetry_defect(
                 lambda v: self.matmat(v[None].to(self.dtype))[0], self.n, self.device
             )
-            self._noise = max(defect, float(torch.finfo(self.objective.space.dtype).eps))
+            eps = float(torch.finfo(self.objective.space.dtype).eps)
+            self._noise = max(defect, self._planner.error, eps)
         return self._noise
 
     def floor(self) -> float:

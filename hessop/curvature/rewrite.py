@@ -105,6 +105,8 @@ def simplify(module: GraphModule) -> None:
         for node in list(module.graph.nodes):
             _drop_if_passing(node)
         for node in list(module.graph.nodes):
+            _drop_if_neutral(module, node)
+        for node in list(module.graph.nodes):
             _entrywise_to_factor(module, node, made)
         for node in list(module.graph.nodes):
             _join_factors(module, node, made)
@@ -122,13 +124,36 @@ def tidy(module: GraphModule) -> None:
 
 def _drop_if_passing(node: Node) -> None:
     source = node.args[1 if node.target is _aten.copy.default else 0] if node.args else None
-    if node.target in _PASSING and form_of(node) == form_of(source) is not None:
-        assert isinstance(source, Node)
-        for other in node.graph.nodes:  # whoever shares memory with it shares it with the source
-            if other.meta.get("shares") is node:
-                other.meta["shares"] = source
-        node.replace_all_uses_with(source)
-        node.graph.erase_node(node)
+    if node.target in _PASSING:
+        _replace(node, source)
+
+
+def _drop_if_neutral(module: GraphModule, node: Node) -> None:
+    """``x + 0``, ``x - 0``, and a choice that always falls on ``x``."""
+    if node.target is _aten.add.Tensor and is_constant(node.args[0]):
+        neutral, source = node.args
+    elif node.target in (_aten.add.Tensor, _aten.sub.Tensor):
+        source, neutral = node.args
+    elif node.target is _aten.where.self:
+        neutral, _, source = node.args
+    else:
+        return
+    scaled = source is node.args[1] and node.kwargs.get("alpha", 1) != 1
+    if not isinstance(neutral, Node) or not is_constant(neutral) or scaled:
+        return
+    if not value_of(module, neutral).any():
+        _replace(node, source)
+
+
+def _replace(node: Node, source: Any) -> None:
+    """Put `source` in the place of a node of equal value, if it lies in memory alike."""
+    if not isinstance(source, Node) or is_constant(source) or form_of(node) != form_of(source):
+        return
+    for other in node.graph.nodes:  # whoever shares memory with it shares it with the source
+        if other.meta.get("shares") is node:
+            other.meta["shares"] = source
+    node.replace_all_uses_with(source)
+    node.graph.erase_node(node)
 
 
 def _entrywise_to_factor(module: GraphModule, node: Node, made: dict[object, str]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
 from hessop._memory import out_of_memory
+from hessop.curvature import differences
 from hessop.curvature.layout import Pieces
 from hessop.curvature.local import Found, Local
 from hessop.curvature.ways import DIFFERENCE, FORWARD, REVERSE, Planner
@@ -19,7 +21,7 @@ def way_of(local: Local, planner: Planner) -> Way:
     if planner.stage == FORWARD:
         return _forward_if_possible(local, planner)
     if planner.stage == DIFFERENCE:
-        return _of_dense(local, lambda v: local.difference(v, step(v, local.leaves)))
+        return _of_dense(local, partial(_difference, local, planner))
     return local.reverse
 
 
@@ -44,19 +46,19 @@ def _forward_if_possible(local: Local, planner: Planner) -> Way:
     return way
 
 
-def step(v: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> float:
-    """
-    The step of a central difference, ``eps^(1/3) (1 + ||p||) / ||v||``.
-
-    Truncation grows with its square, rounding with its inverse.
-    """
-    length, size = _norm(v), _norm(parameters)
-    eps: float = torch.finfo(v[0].dtype).eps
-    return float(eps ** (1 / 3) * (1 + size) / (length or 1.0))
-
-
-def _norm(pieces: Sequence[torch.Tensor]) -> float:
-    return float(torch.stack([p.detach().double().norm() for p in pieces]).norm())
+def _difference(local: Local, planner: Planner, v: Sequence[torch.Tensor]) -> Found:
+    """A central difference, by a step that is tuned on the first vector."""
+    if not any(piece.any() for piece in v):
+        return [torch.zeros_like(piece) for piece in local.difference(v, 1.0) if piece is not None]
+    unit = differences.unit_step(v, local.leaves)
+    if planner.step is None:
+        tuned = differences.tuned(lambda s: local.difference(v, s * unit), v[0].dtype)
+        planner.step, planner.error = tuned
+        planner.notes.append(
+            f"differences by {planner.step:.1e} of the size of the parameters, "
+            f"wrong by about {planner.error:.0e} of a product"
+        )
+    return local.difference(v, planner.step * unit)
 
 
 def _of_dense(local: Local, function: Callable[[Sequence[torch.Tensor]], Found]) -> Way:

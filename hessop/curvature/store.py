@@ -178,6 +178,8 @@ class Store:
     ) -> Held | None:
         """Do `work` on one batch, in one piece, which is given back, or several."""
         start, held, totals = self._starts[number], None, []
+        if self._cut_all > 1 and number not in self._totals:
+            self._totals[number] = self._total(batch, leaves)
         for piece in self.pieces(number, batch):
             held = Held(self._make(self.objective, piece, leaves, start), number)
             work(held)
@@ -189,6 +191,16 @@ class Store:
             microbatch.check_sum(whole, totals)
             self._totals[number] = None  # once is enough
         return held if len(totals) == 1 else None
+
+    def _total(self, batch: Any, leaves: list[torch.Tensor]) -> torch.Tensor | None:
+        """The sum of losses of a whole batch, without its graph; None if even that does not fit."""
+        try:
+            with torch.no_grad():
+                return self.objective.term(batch, leaves).total
+        except (RuntimeError, MemoryError) as error:
+            if not _memory.out_of_memory(error):
+                raise
+            return None
 
     def pieces(self, number: int, batch: Any) -> Iterator[Any]:
         """A batch as it is computed: in one piece, or several."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch.nn.utils.parametrizations import _WeightNorm
 from torch.overrides import TorchFunctionMode
 
 
@@ -14,8 +13,8 @@ class Substitutes(TorchFunctionMode):
     """
     Puts plain operations in the place of fused ones while it is entered.
 
-    torch's fused weight norm has a wrong second derivative (torch 2.13), and its embedding bag
-    has none.
+    torch's fused weight norm has a wrong second derivative (torch 2.13); its embedding bag, and
+    the sparse gradient of an embedding, have none.
     """
 
     def __torch_function__(
@@ -27,17 +26,26 @@ class Substitutes(TorchFunctionMode):
             return _weight_norm(*args, **kwargs)
         if func is F.embedding_bag and kwargs.get("mode", "mean") in ("sum", "mean"):
             return _embedding_bag(*args, **kwargs)
+        if func is F.embedding:
+            return _embedding(*args, **kwargs)
         return func(*args, **kwargs)
-
-
-def needed(module: torch.nn.Module) -> bool:
-    """Whether a module uses one of the operations."""
-    old = any(type(hook).__name__ == "WeightNorm" for hook in module._forward_pre_hooks.values())
-    return old or isinstance(module, (_WeightNorm, torch.nn.EmbeddingBag))
 
 
 def _weight_norm(v: torch.Tensor, g: torch.Tensor, dim: int = 0) -> torch.Tensor:
     return v * (g / torch.norm_except_dim(v, 2, dim))
+
+
+def _embedding(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> torch.Tensor:
+    """With a dense gradient, whatever was asked for."""
+    return F.embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
 
 
 def _embedding_bag(

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch.fx import Graph, GraphModule, Node
+from torch.fx.node import map_aggregate
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 from hessop.curvature import rewrite
@@ -53,6 +53,9 @@ class Tape:
     def __init__(self, module: GraphModule) -> None:
         self._module = module
         self._run = _ready(module)
+        # A graph that refers to its module is a cycle, that would hold the constants until the
+        # garbage collector comes by.
+        module.graph.owning_module = None
 
     @classmethod
     def record(cls, function: Function, examples: Sequence[torch.Tensor]) -> Tape:
@@ -161,16 +164,19 @@ class _Recorder(TorchDispatchMode):
             # A tensor without memory, that no kernel may be given below this mode.
             return torch.zeros(*args, **(kwargs or {}))
         out = func(*args, **(kwargs or {}))
-        flat, spec = tree_flatten((args, kwargs or {}))
-        operands = [t for t in flat if isinstance(t, torch.Tensor)]
+        operands: list[torch.Tensor] = []
+        map_aggregate(
+            (args, kwargs or {}),
+            lambda a: operands.append(a) if isinstance(a, torch.Tensor) else None,
+        )
         if func in _SHAPED or not any(t in self._places for t in operands):
             return out
         if self._reads_values(func, operands):
             raise NotLinearError(f"a value of the input is read, by {func}")
-        arguments, keywords = tree_unflatten(
-            [self._node(a) if isinstance(a, torch.Tensor) else a for a in flat], spec
+        arguments, keywords = map_aggregate(
+            (args, kwargs or {}), lambda a: self._node(a) if isinstance(a, torch.Tensor) else a
         )
-        node = self.graph.call_function(func, tuple(arguments), keywords)
+        node = self.graph.call_function(func, arguments, keywords)
         if isinstance(out, torch.Tensor):
             self._place(out, node, operands)
         elif isinstance(out, (tuple, list)):
@@ -241,5 +247,6 @@ def _ready(module: GraphModule) -> Callable[..., Sequence[torch.Tensor | None]]:
     twin = _copied(module)
     fuse(twin)
     twin.recompile()
+    twin.graph.owning_module = None
     run: Callable[..., Any] = twin.forward
     return run

@@ -64,6 +64,8 @@ def upgrade(store: Store, planner: Planner, stage: str) -> None:
     planner.setup[stage] = now(device) - started
     if changed:
         planner.stage = stage
+        if changed < len(store.held):
+            planner.notes.append(f"{stage} for {changed} of {len(store.held)} batches: {problem}")
     else:
         planner.refuse(stage, problem)
 

@@ -79,6 +79,8 @@ class Planner:
     seconds: dict[str, float] = field(default_factory=dict)  # per vector, by way
     setup: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    step: float | None = None  # of finite differences, once tuned
+    error: float = 0.0  # and what they are wrong by
     _announced: int = 0
     _done: int = 0
     _refused: set[str] = field(default_factory=set)

@@ -51,10 +51,10 @@ _HOW = """\
         first derivative. ``"recorded"``: that pass, recorded once without what does not depend on
         the vector. ``"linearized"``: forward over reverse mode, recorded likewise.
         ``"forward-over-reverse"``, ``"reverse-over-reverse"``: nothing is kept.
-        ``"finite-difference"``: central differences of first derivatives, with a relative error
-        of about ``eps**(2/3)`` of the dtype or more, for models that cannot be differentiated
-        twice. ``"auto"`` (default) begins with kept graphs and records them when that is earned
-        back.
+        ``"finite-difference"``: central differences of first derivatives, for models that cannot
+        be differentiated twice. The step is tuned on the first vector; ``report()`` states the
+        error, about ``eps**(2/3)`` of the dtype for smooth models and more where there are kinks.
+        ``"auto"`` (default) begins with kept graphs and records them when that is earned back.
     block_size : int or "auto", optional
         How many vectors go through one pass where products are recorded. Default: by measurement.
     compile : bool, optional

@@ -100,7 +100,7 @@ class NTKOperator(ProductOperator):
         how = settings(mode, block_size, compile, memory, progress)
         form = Supervised(_no_loss, Predict(forward), None)
         objective = objective_of(model, form, params)
-        super().__init__(NTKProduct(objective, Batches(_batches(inputs)), how, check))
+        super().__init__(NTKProduct(objective, Batches(_batches(inputs), "inputs"), how, check))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import itertools
 import re
+import types
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,8 @@ def by_key(model, batch):
 FORMS = {
     "dict": (lambda x, y: {"x": x, "y": y}, by_key),
     "ordered dict": (lambda x, y: collections.OrderedDict(x=x, y=y), by_key),
+    "default dict": (lambda x, y: collections.defaultdict(list, x=x, y=y), by_key),
+    "read-only mapping": (lambda x, y: types.MappingProxyType({"x": x, "y": y}), by_key),
     "mapping": (lambda x, y: Mapping(x=x, y=y), by_key),
     "dataclass": (lambda x, y: Batch(x, y), by_name),
     "frozen": (lambda x, y: Frozen(x, y), by_name),

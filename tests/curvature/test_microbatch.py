@@ -246,6 +246,46 @@ class TestOutOfMemory:
             np.testing.assert_allclose(H @ v, want @ v, atol=1e-13)
         assert max(seen, default=0) <= most
 
+    @pytest.mark.parametrize("most", [11, 5, 1])
+    def test_checks_look_at_what_fits(self, most):
+        """At as much of the first batch as there is room for, without a word: nothing is lost."""
+        model, (_, loss_fn, data) = Small(most), mlp()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            H = hessop.HessianOperator(model, loss_fn, data)
+        assert 0 <= H.noise < 1e-13
+        model.train().net.append(nn.Dropout())
+        with pytest.raises(ValueError, match="dropout in train mode"):
+            hessop.HessianOperator(model, loss_fn, data)
+
+    def test_checks_that_cannot_be_cut(self):
+        """The reason and the remedy."""
+        model = Small(6, nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
+        with pytest.raises(MemoryError, match=r"batch normalisation .* Call model\.eval\(\)"):
+            hessop.HessianOperator(model, mlp()[1], mlp()[2])
+
+    @pytest.mark.parametrize("fits", [True, False])
+    def test_a_loss_that_couples_examples(self, fits):
+        """It is not cut without a word where the loss of the whole batch still fits."""
+        model, (_, _, data) = Small(6), mlp()
+
+        def coupled(output, target):
+            return output.var() + nn.functional.cross_entropy(output, target)
+
+        def room(module, args):
+            module.most = 6 if torch.is_grad_enabled() or not fits else 10**9
+
+        model.register_forward_pre_hook(room)
+        H = hessop.HessianOperator(model, coupled, data, check=False)
+        v = np.ones(H.shape[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if fits:
+                with pytest.raises(ValueError, match="be a mean over the examples of a batch"):
+                    H @ v
+            else:
+                assert np.isfinite(H @ v).all()
+
     def test_what_is_kept_goes_first(self):
         """Graphs of the batches before are let go before any batch is cut."""
         model, (_, loss_fn, data) = Small(10**9), mlp()

@@ -97,6 +97,53 @@ class TestForm:
         assert rewrite.row_major(shape) == torch.zeros(shape).stride()
 
 
+ZEROS, ONES = torch.zeros(3, 4).double(), torch.ones(3, 4).double()
+
+
+class TestNeutral:
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda v: v + ZEROS,
+            lambda v: ZEROS + v,
+            lambda v: v - ZEROS,
+            lambda v: torch.add(v, ZEROS, alpha=3),
+            lambda v: torch.where(ZEROS.bool(), ONES, v),
+        ],
+    )
+    def test_what_changes_nothing_is_dropped(self, recorded, function):
+        """Sums with zero, and choices that never fall."""
+        module = recorded(lambda v: function(2.0 * v) * 3.0, ZEROS)
+        assert len(targets(module)) == 3
+        each(module, rewrite._drop_if_neutral, module)
+        assert targets(module) == [MUL, MUL]
+        v = drawn(3, 4)
+        assert_value(module, v, 6.0 * v)
+
+    @pytest.mark.parametrize(
+        "function",
+        [
+            lambda v: ZEROS - v,
+            lambda v: torch.add(ZEROS, v, alpha=3),
+            lambda v: torch.where(ONES.bool(), ZEROS, v),
+            lambda v: torch.where(ZEROS.bool(), v, ZEROS),
+            lambda v: v[:1] + ZEROS,
+            lambda v: v.float() + ZEROS,
+            lambda v: v * ZEROS,
+            lambda v: v + v,
+            lambda v: v + torch.diag(ONES[0])[:3],
+        ],
+    )
+    def test_what_changes_something_stays(self, recorded, function):
+        """The sign, a factor, a shape, a dtype, a value."""
+        module = recorded(lambda v: function(2.0 * v) * 3.0, ZEROS)
+        before = targets(module)
+        v = drawn(3, 4)
+        each(module, rewrite._drop_if_neutral, module)
+        assert targets(module) == before
+        assert_value(module, v, function(2.0 * v) * 3.0)
+
+
 class TestPassing:
     @pytest.mark.parametrize(
         "function",

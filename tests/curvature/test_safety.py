@@ -324,6 +324,34 @@ class TestSparseEmbeddings:
         np.testing.assert_allclose(oracles.matrix(K), exact, atol=1e-13)
         assert model.embedding.sparse
 
+    @EVERY_MODE
+    def test_asked_for_in_functional_form(self, mode):
+        """No module says so beforehand."""
+
+        class Functional(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.plain = False
+                self.table = nn.Parameter(torch.randn(6, 4, dtype=torch.float64))
+                self.last = nn.Linear(4, 3, dtype=torch.float64)
+
+            def forward(self, x):
+                if self.plain:
+                    rows = self.table[x]
+                    return self.last(rows if x.ndim == 1 else rows.mean(1))
+                if x.ndim > 1:
+                    return self.last(nn.functional.embedding_bag(x, self.table, sparse=True))
+                return self.last(nn.functional.embedding(x, self.table, sparse=True))
+
+        torch.manual_seed(0)
+        model = Functional()
+        for x in (torch.arange(11) % 6, torch.arange(22).reshape(11, 2) % 6):
+            plain = copy.deepcopy(model)
+            plain.plain = True
+            exact = oracles.dense_hessian(plain, LOSS, (x, Y))
+            assert np.abs(exact[:24, 24:]).max() > 1e-3
+            check(build(model, mode, data=(x, Y)), exact, mode)
+
     def test_after_an_exception(self):
         """The flag is put back whatever happens in the forward pass."""
         model = Bag(None, sparse=True).double()
@@ -597,6 +625,18 @@ class TestNoise:
             assert eps < A.noise < 100 * eps ** (2 / 3)
             assert error < 30 * eps ** (2 / 3)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_of_kinks(self, dtype):
+        """A network of ReLU: the step shrinks, and what error there is, is told."""
+        model, data = kinked(dtype)
+        exact = np.float64(oracles.matrix(build(model, data=data)))
+        A = build(model, "finite-difference", data=data)
+        V = np.random.default_rng(1).standard_normal((len(exact), 4)).astype(A.dtype)
+        errors = np.linalg.norm(A @ V - exact @ V, axis=0) / np.linalg.norm(exact @ V, axis=0)
+        assert errors.max() < (0.03 if dtype == torch.float32 else 1e-4)
+        assert errors.max() < 30 * A.noise
+        assert any("differences by" in note for note in A.report().notes)
+
     def test_it_is_measured_once(self):
         """In two products, when first asked for."""
         H = build(mlp()[0], "finite-difference")
@@ -627,6 +667,14 @@ class TestNoise:
             hessop.lanczos(block, k=1, which="LA", tol=1e-14, rng=0)
 
 
+def kinked(dtype):
+    """A network with many ReLUs, and many examples near their kinks."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3)]
+    data = torch.randn(500, 20, dtype=dtype), torch.randint(0, 3, (500,))
+    return nn.Sequential(*layers).to(dtype), data
+
+
 class Augmented:
     """Batches with noise of their own at every pass."""
 
@@ -643,13 +691,17 @@ def everything(model, data=None, **options):
     return builders | {"NTK": functools.partial(hessop.NTKOperator, model, data, **options)}
 
 
+DATA = dict.fromkeys(KINDS, "data") | {"NTK": "inputs"}
+
+
 class TestRandomness:
     @pytest.mark.parametrize("kind", [*KINDS, "NTK"])
     def test_a_shuffled_loader(self, kind):
         """Before anything is computed."""
         loader = DataLoader(TensorDataset(X, Y), batch_size=4, shuffle=True)
         text = (
-            "`data` must visit the same batches in the same order at every pass; got a DataLoader "
+            f"`{DATA[kind]}` must visit the same batches in the same order at every pass; got a "
+            "DataLoader "
             "with a RandomSampler. Use shuffle=False, or pass list(loader) to freeze one pass."
         )
         model = mlp()[0]
@@ -660,7 +712,8 @@ class TestRandomness:
     def test_augmentation(self, kind):
         """By two looks at the first batch."""
         text = (
-            "`data` must visit the same batches in the same order at every pass; got a first batch "
+            f"`{DATA[kind]}` must visit the same batches in the same order at every pass; got a "
+            "first batch "
             "that differs between two passes. Turn shuffling and augmentation off, or pass "
             "list(data) to freeze one pass."
         )

@@ -385,13 +385,13 @@ class TestRefused:
     def test_inputs_that_can_be_read_once(self):
         """As for the other operators."""
         with pytest.raises(
-            TypeError, match=r"must be readable more than once; got a generator, wh"
+            TypeError, match=r"^`inputs` must be readable more than once; got a generator, wh"
         ):
             hessop.NTKOperator(mlp()[0], (x for x in PIECES))
 
     def test_empty_inputs(self):
         """No batch, no kernel."""
-        with pytest.raises(ValueError, match=r"must hold at least one batch; got none"):
+        with pytest.raises(ValueError, match=r"^`inputs` must hold at least one batch; got none"):
             hessop.NTKOperator(mlp()[0], [])
 
     def test_outputs_of_another_dtype(self):
