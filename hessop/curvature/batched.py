@@ -97,7 +97,7 @@ class BatchedProduct(Product):
     def _improve(self, rows: int, subset: Subset) -> None:
         """Change to another way, or to blocks, when that will be earned back."""
         store, planner = self._store, self._planner
-        while (stage := planner.next_stage(store.nodes)) is not None:
+        while (stage := planner.next_stage(store.nodes, store.convolves)) is not None:
             upgrade(store, planner, stage)
         if subset.whole:
             widen(store, planner, rows)

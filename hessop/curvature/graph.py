@@ -18,12 +18,14 @@ def gradients(
     directions: Sequence[torch.Tensor | None],
     *,
     create_graph: bool = False,
+    free: bool = False,
 ) -> list[torch.Tensor | None]:
     """
     ``sum_i directions_i . d outputs_i / d inputs``, on graphs that are kept.
 
     An output that is None or has no graph, and a direction that is None, count as zeros; so does,
-    in what is returned, None.
+    in what is returned, None. With `free`, the graphs are gone afterwards, each node once it has
+    been passed, so that the pass needs less memory.
     """
     used = [
         (z, u)
@@ -35,7 +37,12 @@ def gradients(
     roots, along = zip(*used, strict=True)
     with _explained():
         found = torch.autograd.grad(
-            roots, inputs, along, retain_graph=True, create_graph=create_graph, allow_unused=True
+            roots,
+            inputs,
+            along,
+            retain_graph=not free,
+            create_graph=create_graph,
+            allow_unused=True,
         )
     return list(found)
 

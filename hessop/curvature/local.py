@@ -34,9 +34,12 @@ class Local(ABC):
         How many examples the batch holds; known after the first evaluation.
     total : torch.Tensor or None
         ``scale * loss``, without a graph; known after a product by reverse mode.
+    single_use : bool
+        Whether it is made for one product alone, whose passes then free the graphs as they go.
     """
 
     count = 0.0
+    single_use = False
     total: torch.Tensor | None = None
 
     def __init__(self, objective: Objective, batch: Any, leaves: Sequence[torch.Tensor]) -> None:
@@ -97,8 +100,11 @@ class Local(ABC):
         create_graph: bool = False,
     ) -> Found:
         """`graph.gradients`, with the stand-ins in place."""
+        free = self.single_use and not create_graph
         return self.within(
-            lambda: graph.gradients(outputs, inputs, directions, create_graph=create_graph)
+            lambda: graph.gradients(
+                outputs, inputs, directions, create_graph=create_graph, free=free
+            )
         )
 
     def release(self) -> None:

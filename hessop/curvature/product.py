@@ -18,7 +18,7 @@ from hessop.curvature.local import Found, HessianLocal, first_order
 from hessop.curvature.objective import Objective, check_finite
 from hessop.curvature.single import way_of
 from hessop.curvature.store import Held, Make, Store
-from hessop.curvature.ways import Settings
+from hessop.curvature.ways import REVERSE, Settings
 
 _MAP = "curvature"
 
@@ -113,7 +113,10 @@ class CurvatureProduct(BatchedProduct):
     def _multiply(self, V: torch.Tensor, subset: Subset) -> torch.Tensor:
         planner, out = self._planner, torch.zeros(V.shape, dtype=self.dtype, device=self.device)
 
+        single_use = planner.stage == REVERSE and not self._store.settings.keeps and len(V) == 1
+
         def add(held: Held) -> None:
+            held.local.single_use = single_use
             if _MAP not in held.maps:
                 whole, reverse = self._parameters, way_of(held.local, planner)
                 forward = held.local.forward

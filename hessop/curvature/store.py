@@ -39,6 +39,8 @@ class Held:
         What multiplies, by what a product calls it.
     nbytes, nodes : int
         Memory that is kept of it, and the size of its graph; 0 for a batch made for the occasion.
+    convolves : bool
+        Whether there are convolutions in that graph.
     """
 
     local: Local
@@ -46,6 +48,7 @@ class Held:
     maps: dict[str, KeptMap] = field(default_factory=dict)
     nbytes: int = 0
     nodes: int = 0
+    convolves: bool = False
 
 
 class Store:
@@ -117,6 +120,11 @@ class Store:
         return sum(held.nodes for held in self.held.values())
 
     @property
+    def convolves(self) -> bool:
+        """Whether there are convolutions in them."""
+        return any(held.convolves for held in self.held.values())
+
+    @property
     def kept_bytes(self) -> int:
         """Memory that is held between products."""
         return sum(h.nbytes for h in self.held.values())
@@ -164,7 +172,9 @@ class Store:
 
     def _keep_if_it_fits(self, number: int, batch: Any, held: Held) -> None:
         held.nbytes = held.local.nbytes()
-        held.nodes = sum(1 for _ in nodes(held.local.roots()))
+        names = [node.name() for node in nodes(held.local.roots())]
+        held.nodes = len(names)
+        held.convolves = any("Convolution" in name for name in names)
         if held.nbytes <= self.room:
             self.held[number] = held
             self._watched += tensors(batch)

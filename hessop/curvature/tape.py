@@ -127,7 +127,13 @@ class Tape:
 
     def compiled(self) -> Function:
         """What `torch.compile` makes of it."""
-        run: Function = torch.compile(self._module, dynamic=False)
+        module = _copied(self._module)
+        for node in module.graph.nodes:
+            if node.target is _aten.view.default:
+                # the compiler may lay a tensor out otherwise than it lay when it was recorded
+                node.target = _aten.reshape.default
+        module.recompile()
+        run: Function = torch.compile(module, dynamic=False)
         return run
 
 

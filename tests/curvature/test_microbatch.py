@@ -456,3 +456,29 @@ class TestPieces:
         assert count(nn.BatchNorm1d(2), False) == 2
         assert count(nn.BatchNorm1d(2, track_running_stats=False), False) == 1
         assert count(nn.LayerNorm(2), True) == 2
+
+
+class TestSingleUse:
+    @pytest.mark.parametrize("kind", [hessop.HessianOperator, hessop.GGNOperator])
+    def test_graphs_are_freed_on_the_way(self, kind, monkeypatch):
+        """Where nothing is kept and one vector is multiplied; a block keeps them to its end."""
+        seen = []
+        inner = torch.autograd.grad
+
+        def grad(*args, **kwargs):
+            seen.append(kwargs["retain_graph"])
+            return inner(*args, **kwargs)
+
+        model, loss_fn, data = mlp()
+        want = matrix(model, loss_fn, data) if kind is hessop.HessianOperator else None
+        A = kind(model, loss_fn, data, memory=0, check=False)
+        monkeypatch.setattr(torch.autograd, "grad", grad)
+        v = np.ones(A.shape[0])
+        single = A @ v
+        assert seen[-1] is False
+        seen.clear()
+        block = A @ np.stack([v, v, v], axis=1)
+        assert all(seen)
+        np.testing.assert_allclose(block, np.stack([single] * 3, axis=1), atol=1e-14)
+        if want is not None:
+            np.testing.assert_allclose(single, want @ v, atol=1e-13)

@@ -229,6 +229,12 @@ class TestStages:
         for stage in (RECORDED, LINEARIZED):
             assert slow[stage] < usual[stage] < large[stage]
 
+    def test_convolutions_save_more(self):
+        """What a few products without them do not earn back, they do."""
+        how = {"ahead": 20, "seconds": {KEPT: 5e-2}}
+        assert planner(**how).next_stage(100) is None
+        assert planner(**how).next_stage(100, convolves=True) == LINEARIZED
+
     def test_from_recorded_to_linearized(self):
         """By what a recorded product takes; never back."""
         p = planner(ahead=10**6, seconds={KEPT: 1.0})
