@@ -173,7 +173,7 @@ def dense_fisher(
         targets = [(1.0, target)] if kind == "empirical" else _possible(loss_fn, own)
         for probability, t in targets:
             score = torch.func.grad(lambda r, t=t: loss_fn(r, t))(own).numpy()
-            g = score @ J[places]
+            g = score @ J[places.numpy()]  # by a tensor of one entry NumPy would take a row
             F += weight * probability * np.outer(g, g)
     return F
 

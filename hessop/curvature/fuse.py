@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch.fx import Graph, GraphModule, Node
 
-from hessop.curvature.rewrite import Form, form_of, row_major
+from hessop.curvature.rewrite import RESHAPES, Form, form_of, row_major
 
 _aten = torch.ops.aten
 
-_VIEWS = {_aten.view.default, _aten._unsafe_view.default}
 _WITH_SUM = {
     _aten.mm.default: _aten.addmm.default,
     _aten.bmm.default: _aten.baddbmm.default,
@@ -49,7 +48,7 @@ def _sum_into_product(node: Node) -> None:
             continue
         views: list[Node] = []
         product = q
-        while product.target in _VIEWS and len(product.users) == 1:
+        while product.target in RESHAPES and len(product.users) == 1:
             views.append(product)
             product = product.all_input_nodes[0]
         target: Any = _WITH_SUM.get(product.target)  # type: ignore[call-overload]
@@ -78,14 +77,14 @@ def _replace(
     with graph.inserting_before(node):
         start = p
         if views:
-            start = graph.call_function(_aten.view.default, (p, list(inner.shape)))
+            start = graph.call_function(_aten.reshape.default, (p, list(inner.shape)))
             start.meta.update(form=form, shares=p)
         result = graph.call_function(target, (start, *product.args))
         result.meta.update(form=form, shares=None)
         if views:
             total = form_of(node)
             assert total is not None
-            result = graph.call_function(_aten.view.default, (result, list(total.shape)))
+            result = graph.call_function(_aten.reshape.default, (result, list(total.shape)))
             result.meta.update(form=total, shares=result.args[0])
     for other in graph.nodes:
         if other.meta.get("shares") is node:

@@ -85,13 +85,14 @@ _ENTRYWISE = {
     _aten.mish_backward.default,
 }
 
+RESHAPES = {_aten.view.default, _aten._unsafe_view.default, _aten.reshape.default}
+
 # These change nothing when what comes out has the form of what went in.
 _PASSING = {
     _aten._to_copy.default,
     _aten.detach.default,
     _aten.alias.default,
-    _aten.view.default,
-    _aten._unsafe_view.default,
+    _aten.reshape.default,
     _aten.expand.default,
     _aten.clone.default,
     _aten.copy.default,  # of the second argument

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.fx import GraphModule, Node
 
-from hessop.curvature.rewrite import form_of, is_constant, new_constant, tidy, value_of
+from hessop.curvature.rewrite import RESHAPES, form_of, is_constant, new_constant, tidy, value_of
 
 _aten = torch.ops.aten
 
@@ -33,7 +33,7 @@ def share_constants(module: GraphModule) -> bool:
             break
     if changed:
         for node in module.graph.nodes:
-            if node.target in (_aten.view.default, _aten._unsafe_view.default):
+            if node.target in RESHAPES:
                 node.target = _aten.reshape.default  # what was contiguous may not be any more
         tidy(module)
     return changed
@@ -51,11 +51,11 @@ def _share(
             side = call(_aten.permute.default, (other, [1, 0, 2]))
             side = call(_aten.reshape.default, (side, [rows, k * columns]))
             product = call(_aten.mm.default, (constant, side))
-            product = call(_aten.view.default, (product, [C.shape[0], k, columns]))
+            product = call(_aten.reshape.default, (product, [C.shape[0], k, columns]))
             result = call(_aten.permute.default, (product, [1, 0, 2]))
         else:
             top = call(_aten.reshape.default, (other, [k * rows, columns]))
             product = call(_aten.mm.default, (top, constant))
-            result = call(_aten.view.default, (product, [k, rows, C.shape[1]]))
+            result = call(_aten.reshape.default, (product, [k, rows, C.shape[1]]))
     node.replace_all_uses_with(result)
     graph.erase_node(node)

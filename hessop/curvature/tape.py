@@ -127,13 +127,7 @@ class Tape:
 
     def compiled(self) -> Function:
         """What `torch.compile` makes of it."""
-        module = _copied(self._module)
-        for node in module.graph.nodes:
-            if node.target is _aten.view.default:
-                # the compiler may lay a tensor out otherwise than it lay when it was recorded
-                node.target = _aten.reshape.default
-        module.recompile()
-        run: Function = torch.compile(module, dynamic=False)
+        run: Function = torch.compile(self._module, dynamic=False)
         return run
 
 
@@ -182,7 +176,9 @@ class _Recorder(TorchDispatchMode):
         arguments, keywords = map_aggregate(
             (args, kwargs or {}), lambda a: self._node(a) if isinstance(a, torch.Tensor) else a
         )
-        node = self.graph.call_function(func, arguments, keywords)
+        # A view depends on how its source lies, which rewriting, vmap and compilers may change.
+        target = _aten.reshape.default if func in rewrite.RESHAPES else func
+        node = self.graph.call_function(target, arguments, keywords)
         if isinstance(out, torch.Tensor):
             self._place(out, node, operands)
         elif isinstance(out, (tuple, list)):
