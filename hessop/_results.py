@@ -62,15 +62,23 @@ class EigenResult:
         ``||A v - w v||``; by the Lanczos relation unless they were measured (``verify=True``).
     error_bounds : ndarray of float64, shape (k,)
         ``|w - lambda| <= error_bounds`` for some eigenvalue ``lambda`` of `A`: the residual plus
-        the noise seen in the products.
+        the noise seen in the products; less, by the square of the residual over the gap, where
+        the set is complete and the gap to its neighbours is known.
     converged : ndarray of bool, shape (k,)
         Whether the residual is below ``max(tol, noise) * max|w|``.
     complete : bool
         Whether a check found that no eigenvalue of the set is missing; False without a check.
+    miss_probability : float
+        A bound, over random directions, on the probability that the check overlooked one that is
+        orthogonal to all that was searched; 1 where nothing is known.
     n_matvec : int
         Products spent, of one vector each.
     n_restart : int
         How often the basis was full and was restarted.
+    noise : float
+        What products were seen, or are known, to be wrong by, relative to the largest.
+    method : str
+        How the pairs were computed.
     """
 
     eigenvalues: NDArray[np.float64]
@@ -81,6 +89,9 @@ class EigenResult:
     complete: bool
     n_matvec: int
     n_restart: int
+    miss_probability: float = 1.0
+    noise: float = 0.0
+    method: str = "lanczos"
 
     def __iter__(self) -> Iterator[Any]:
         """Unpack as SciPy's tuple ``(w, v)``."""

@@ -43,6 +43,8 @@ def number(
 ) -> float:
     """A finite real number above a bound, or in a closed range, as a Python float."""
     rule = f"be a finite number {'>' if strict else '>='} {low:g}"
+    if low == -np.inf:
+        rule = "be a finite number"
     if high is not None:
         rule = f"be a number in [{low:g}, {high:g}]"
     try:
@@ -144,4 +146,16 @@ def finite_product(where: str) -> FloatingPointError:
     return FloatingPointError(
         f"`{where}` must give finite products; got NaN or Inf for a finite vector. "
         "Look for an overflow in the loss or its derivatives, or use a float64 model."
+    )
+
+
+def not_symmetric(name: str, asymmetry: float) -> ValueError:
+    """The error for products that those of a symmetric operator cannot be."""
+    return ValueError(
+        message(
+            name,
+            "be symmetric",
+            f"|u.Av - v.Au| of {asymmetry:.1e} relative to ||Av||",
+            "Pass (A + A.T) / 2, or look for randomness in the product.",
+        )
     )

@@ -1,127 +1,174 @@
 """
-Products that `hessop.lanczos` and `scipy.sparse.linalg.eigsh` need, on known spectra.
+Eigensolvers on Hessians of real networks: products, time beside them, memory.
 
-``python -m examples.benchmarks.bench_eigen --out examples/benchmarks/results/eigen.md``
+``python -m examples.benchmarks.bench_eigen --data DIR --out FILE``
 
-Same operator, same start vector, same `ncv`, same `tol`. A set that differs from the exact one is
-not counted but named: it is either wrong or incomplete.
+All solvers are handed the same operator. A cell holds products, and the time spent outside them
+as a share of the whole. A set that differs from the reference (`hessop.lanczos` at a tenth of the
+tolerance, residuals measured) by more than the tolerance is not timed: "wrong", or "gave up".
+"optimum" is a Lanczos process with full orthogonality that is never restarted, stopped as soon as
+all k residuals are small enough. Memory is what a process of its own needs more at its peak than
+one that multiplies and does nothing else.
 """
 
 from __future__ import annotations
 
 import argparse
-import warnings
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
 
 import numpy as np
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+import torch
 
 import hessop
+from examples import data
 from examples.benchmarks import report
-from hessop import synthetic
+from examples.benchmarks.networks import LOSS, NAMES, Case, case
+from examples.benchmarks.solvers import Counted, solvers
+from examples.models import mlp
 
-SPECTRA = (*synthetic.REPORT, "clustered", "multiple", "plus_minus", "graded")
-
-
-class Counting(LinearOperator):
-    """A diagonal operator that counts its products."""
-
-    def __init__(self, w: np.ndarray) -> None:
-        super().__init__(w.dtype, (len(w), len(w)))
-        self.w = w
-        self.count = 0
-
-    def _matvec(self, x: np.ndarray) -> np.ndarray:
-        self.count += 1
-        return self.w * x.ravel()
-
-    def _adjoint(self) -> Counting:
-        return self
+CASES = {"digits": "MLP 64-32-10, digits", **{k: NAMES[k] for k in ("mlp", "transformer")}}
 
 
-HEADER = [
-    "k",
-    "ncv",
-    "tol",
-    "mean, `verify=False`",
-    "worst",
-    "mean, checked",
-    "more than eigsh",
-    "wrong: eigsh",
-    "wrong: `verify=False`",
-    "wrong: checked",
-]
+def problem(name: str, state: str, folder: str | None) -> Case:
+    """A network at initialisation, or after 300 steps of Adam on its batch."""
+    if name == "digits":
+        torch.manual_seed(0)
+        x, y = data.digits()
+        found: Case = (mlp((x.shape[1], 32, 10), torch.nn.Tanh), x, y)
+    else:
+        found = case(name, folder)
+    model, x, y = found
+    if state == "trained":
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+        for _ in range(300):
+            optimizer.zero_grad()
+            LOSS(model(x), y).backward()
+            optimizer.step()
+    if name != "transformer":  # so that 1e-6 lies above rounding
+        model.double()
+        x = x.double()
+    return model, x, y
 
 
-def exact(w: np.ndarray, k: int, which: str) -> np.ndarray:
-    """What `which` asks for, by magnitude for LM so that a tie of signs is none."""
-    if which == "LM":
-        return np.sort(np.abs(w))[-k:]
-    low = {"SA": k, "LA": 0, "BE": k // 2}[which]
-    return np.sort(np.concatenate([w[:low], w[len(w) - (k - low) :]]))
+def optimum(A: Counted, k: int, tol: float) -> int:
+    """Products of unrestarted Lanczos with full orthogonality, looked at after each."""
+    steps = 0
+
+    def look(state: hessop.LanczosState) -> bool:
+        nonlocal steps
+        steps = state.n_matvec
+        return steps >= k and bool(state.converged.all())
+
+    n = A.operator.shape[0]
+    hessop.lanczos(A.operator, k, tol=tol, rng=0, verify=False, ncv=n, callback=look)
+    return steps
 
 
-def is_right(found: np.ndarray, wanted: np.ndarray, which: str, tol: float) -> bool:
-    """Whether each eigenvalue is within the tolerance of the one it stands for."""
-    found = np.sort(np.abs(found) if which == "LM" else found)
-    slack = max(tol, 1e-12) * np.abs(wanted).max()
-    return len(found) == len(wanted) and bool((np.abs(found - wanted) <= slack).all())
+def measure(name: str, state: str, ks: list[int], tols: list[float], folder: str | None) -> Any:
+    """All solvers on one Hessian."""
+    model, x, y = problem(name, state, folder)
+    H = hessop.HessianOperator(model, LOSS, (x, y), mode="recorded", check=False)
+    for _ in range(3):
+        H @ np.ones(H.shape[0])
+    rows = []
+    for k in ks:
+        for tol in tols:
+            reference = hessop.lanczos(H, k, tol=tol / 10, verify=True, rng=1)
+            exact = np.sort(np.abs(reference.eigenvalues))
+            cells = [str(optimum(Counted(H), k, tol))]
+            for solve in solvers().values():
+                A = Counted(H)
+                started = time.perf_counter()
+                found = solve(A, k, tol)
+                seconds = time.perf_counter() - started
+                cells.append(_cell(A, found, exact, tol, seconds))
+            rows.append([f"{CASES[name]}, {state}", str(k), f"{tol:g}", *cells])
+            print(rows[-1], file=sys.stderr, flush=True)
+    return rows
 
 
-def scipys(A: Counting, k: int, tol: float, **options: object) -> np.ndarray:
-    """SciPy's eigenvalues; none where it gave up."""
-    try:
-        return eigsh(A, k, tol=tol, return_eigenvectors=False, maxiter=10 * len(A.w), **options)
-    except ArpackNoConvergence:
-        return np.zeros(0)
+def _cell(A: Counted, found: Any, exact: Any, tol: float, seconds: float) -> str:
+    if found is None:
+        return "gave up"
+    off = np.abs(np.sort(np.abs(np.float64(found))) - exact).max()
+    if off > 2 * tol * exact.max():
+        return f"wrong ({A.count})"
+    return f"{A.count} ({(seconds - A.seconds) / seconds:.0%})"
+
+
+def high_water(name: str, folder: str | None, solver: str, k: int) -> float:
+    """Megabytes that a process needs at most."""
+    model, x, y = problem(name, "initial", folder)
+    H = hessop.HessianOperator(model, LOSS, (x, y), mode="recorded", check=False)
+    for _ in range(20):
+        H @ np.ones(H.shape[0])
+    if solver != "products":
+        solvers()[solver](Counted(H), k, 1e-3)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _in_a_process(options: argparse.Namespace, *arguments: str) -> Any:
+    command = [sys.executable, "-m", "examples.benchmarks.bench_eigen", *arguments]
+    command += ["--ks", options.ks, "--tols", options.tols]
+    if options.data:
+        command += ["--data", str(options.data)]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def tables(options: argparse.Namespace) -> None:
+    """Run everything, one process each, and publish."""
+    names, rows, memory = options.networks.split(","), [], []
+    for name in names:
+        for state in ("initial", "trained"):
+            rows += _in_a_process(options, "--measure", name, state)
+    for name in names:
+        base = _in_a_process(options, "--memory", name, "products", "10")
+        cells = [
+            f"{_in_a_process(options, '--memory', name, who, '10') - base:.0f}" for who in solvers()
+        ]
+        memory.append([CASES[name], *cells])
+    report.publish(
+        "Eigensolvers on Hessians",
+        "Products, and in parentheses the share of time spent outside them. float64, the "
+        "transformer float32. eigsh, lobpcg and PRIMME multiply through NumPy.",
+        [
+            ("Products", ["Hessian", "k", "tol", "optimum", *solvers()], rows),
+            ("Memory beyond that of products, k = 10, MB", ["Hessian", *solvers()], memory),
+        ],
+        options.out,
+    )
 
 
 def main() -> None:
-    """Count, print, write."""
+    """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
+    data.add_option(parser)
     report.add_option(parser)
-    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--networks", default=",".join(CASES))
+    parser.add_argument("--ks", default="1,10,50,100")
+    parser.add_argument("--tols", default="1e-3,1e-6")
+    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    n, rows = options.n, []
-    warnings.simplefilter("error")
-    for k, ncv in ((6, 20), (6, 40), (6, None), (20, 60)):
-        for tol in (0, 1e-6, 1e-3):
-            ratios, checked, worse, wrong = [], [], 0, [0, 0, 0]
-            for name in SPECTRA:
-                w = synthetic.spectrum(name, n, rng=1)
-                v0 = np.random.default_rng(0).standard_normal(n)
-                for which in ("LM", "LA", "SA", "BE"):
-                    wanted = exact(w, k, which)
-                    ask = {"which": which, "v0": v0, "ncv": ncv}
-                    A = Counting(w)
-                    theirs = is_right(scipys(A, k, tol, **ask), wanted, which, tol)
-                    count = A.count
-                    results = [
-                        hessop.lanczos(Counting(w), k, tol=tol, verify=v, rng=0, **ask)
-                        for v in (False, "auto")
-                    ]
-                    right = [is_right(r.eigenvalues, wanted, which, tol) for r in results]
-                    for i, good in enumerate((theirs, *right)):
-                        wrong[i] += not good
-                    if theirs and right[0]:
-                        ratios.append(results[0].n_matvec / count)
-                        worse += results[0].n_matvec > count
-                    if theirs and right[1]:
-                        checked.append(results[1].n_matvec / count)
-            cells = (np.exp(np.mean(np.log(ratios))), max(ratios), np.exp(np.mean(np.log(checked))))
-            rows.append(
-                [f"{k}", str(ncv), f"{tol:g}"]
-                + [f"{cell:.2f}" for cell in cells]
-                + [f"{worse} of {len(ratios)}"]
-                + [str(count) for count in wrong]
-            )
-    report.publish(
-        "Products of hessop.lanczos over those of eigsh",
-        f"Ratios over {len(SPECTRA)} spectra of n = {n:,} and four `which`, geometric means, where "
-        "both are right. `ncv` None is either one's default. The last three columns count sets "
-        "that are not the exact one, out of 32.",
-        [("", HEADER, rows)],
-        options.out,
-    )
+    folder = options.data
+    if options.measure:
+        name, state = options.measure
+        tols = [float(tol) for tol in options.tols.split(",")]
+        if name == "transformer":
+            tols = [tol for tol in tols if tol > 1e-5]  # in single precision
+        ks = [int(k) for k in options.ks.split(",")]
+        print(json.dumps(measure(name, state, ks, tols, folder)))
+    elif options.memory:
+        name, solver, k = options.memory
+        print(json.dumps(high_water(name, folder, solver, int(k))))
+    else:
+        tables(options)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 
 from hessop import _memory, _validation
+from hessop._progress import shown
 from hessop.curvature import microbatch
 from hessop.curvature.data import Batches, tensors
 from hessop.curvature.graph import nodes
 from hessop.curvature.kept import KeptMap
 from hessop.curvature.local import Local
 from hessop.curvature.objective import Objective
-from hessop.curvature.progress import shown
 from hessop.curvature.state import Snapshot
 from hessop.curvature.ways import Settings
 

@@ -6,11 +6,14 @@ import warnings
 from typing import Any
 
 import numpy as np
+import torch
+from scipy.sparse.linalg import aslinearoperator
 
 from hessop import _exchange, _validation
-from hessop._results import ConvergenceWarning, NoConvergence
-from hessop.krylov.lanczos import lanczos
-from hessop.krylov.ritz import WHICH
+from hessop._results import EigenResult, NoConvergence
+from hessop.krylov.pencil import MODES, pencil
+from hessop.krylov.problems import Asked, solve_hermitian, solve_pencil, solve_standard
+from hessop.krylov.wanted import WHICH
 from hessop.operators import enter
 
 
@@ -31,21 +34,27 @@ def eigsh(
     rng: Any = None,
 ) -> Any:
     """
-    Drop-in for `scipy.sparse.linalg.eigsh`, for the standard real symmetric problem.
+    Drop-in for `scipy.sparse.linalg.eigsh`.
 
-    Solves ``A v = w v`` for `k` eigenvalues. Unlike SciPy's, it looks for copies of an eigenvalue
-    and members of a cluster that one start vector does not see, before it returns.
+    Solves ``A v = w v``, or ``A v = w M v``, for `k` eigenvalues. Unlike SciPy's, it looks for
+    copies of an eigenvalue and members of a cluster that one start vector does not see, before it
+    returns.
 
     Parameters
     ----------
     A : operator or matrix, shape (n, n)
-        Anything that `hessop.aslinearoperator` takes; real symmetric.
+        Anything that `hessop.aslinearoperator` takes; real symmetric, or complex Hermitian (then
+        as a real problem of twice the size, in twice the products).
     k : int, optional
-        How many, ``0 < k <= n``. Default 6.
-    M, sigma, Minv, OPinv, mode : optional
-        Generalised problems and shift-invert: not available yet.
-    which : {"LM", "LA", "SA", "BE"}, optional
-        Largest in magnitude (default), largest or smallest algebraic, half from each end.
+        How many, ``0 < k``. From n on a warning is given, and all n are computed. Default 6.
+    M : operator or matrix, shape (n, n), optional
+        Symmetric, positive definite; semi-definite will do with `sigma`. In "buckling" mode any
+        symmetric one, and `A` semi-definite.
+    sigma : float, optional
+        Wanted are eigenvalues by ``nu = 1 / (w - sigma)``: the nearest, for the default `which`.
+    which : {"LM", "SM", "LA", "SA", "BE"}, optional
+        Largest (default) or smallest in magnitude, largest or smallest algebraic, half from each
+        end; of nu, where there is a `sigma`.
     v0 : array_like, shape (n,), optional
         Start vector. Default: random. Not written.
     ncv : int, optional
@@ -59,31 +68,54 @@ def eigsh(
         precision.
     return_eigenvectors : bool, optional
         Whether to return the eigenvectors too. Default True.
+    Minv : operator or matrix, shape (n, n), optional
+        The inverse of `M`, without `sigma`. Default: by factors of a matrix, or by MINRES.
+    OPinv : operator or matrix, shape (n, n), optional
+        The inverse of ``A - sigma M``. Default: likewise.
+    mode : {"normal", "buckling", "cayley"}, optional
+        With `sigma`: ``nu = 1 / (w - sigma)``, ``w / (w - sigma)`` or
+        ``(w + sigma) / (w - sigma)``.
     rng : None, int or numpy.random.Generator, optional
         For the start vector and fresh directions.
 
     Returns
     -------
     w : ndarray, shape (k,)
-        Eigenvalues in the dtype of `A`, in SciPy's order: ascending; but without eigenvectors
-        ascending by magnitude for "LM", and descending for "SA".
+        Eigenvalues in the dtype of `A`, in SciPy's order: ascending; but without eigenvectors and
+        `sigma` ascending by magnitude for "LM", descending by magnitude for "SM", and descending
+        for "SA".
     v : ndarray, shape (n, k)
-        Orthonormal eigenvectors, in columns; only if `return_eigenvectors`.
+        Orthonormal eigenvectors, in columns; only if `return_eigenvectors`. Orthonormal in the
+        inner product of `M`, if there is one, and of `A` in "buckling" mode.
 
     Raises
     ------
     NoConvergence
         If `maxiter` is reached. A subclass of `scipy.sparse.linalg.ArpackNoConvergence`; what
         has converged is in its ``eigenvalues`` and ``eigenvectors``.
-    NotImplementedError
-        If `M`, `sigma`, `Minv`, `OPinv`, another `mode` or ``which="SM"`` is asked for.
-    ValueError, TypeError, FloatingPointError
+    ValueError
+        If arguments do not go together, or a matrix to be inverted is singular.
+    TypeError, FloatingPointError
         As `hessop.lanczos`.
+
+    Warns
+    -----
+    RuntimeWarning
+        If ``k >= n``.
 
     See Also
     --------
     hessop.lanczos : The same with residuals, error bounds and locking.
     scipy.sparse.linalg.eigsh : Takes every hessop operator too.
+
+    Notes
+    -----
+    The transformed operators are those of ARPACK's modes [1]_. Without `sigma`, ``which="SM"``
+    needs no inverse: see `hessop.lanczos`.
+
+    References
+    ----------
+    .. [1] R. Lehoucq, D. Sorensen and C. Yang, "ARPACK Users' Guide", 1998, Section 3.2.
 
     Examples
     --------
@@ -94,49 +126,89 @@ def eigsh(
     >>> np.round(w, 10)
     array([48., 49., 50.])
     """
-    _refuse(M=M, sigma=sigma, Minv=Minv, OPinv=OPinv)
-    if which == "SM" or mode != "normal":
-        asked = 'which="SM"' if which == "SM" else f"mode={mode!r}"
-        raise NotImplementedError(_ELSEWHERE.format(asked))
-    _validation.choice("which", which, WHICH)
-    n = enter(A)[0].n
-    k = _validation.eigenvalue_count(k, n)
-    products = None
-    if maxiter is not None:
-        rounds = _validation.integer("maxiter", maxiter, 1)
-        width = min(n, max(2 * k + 1, 20))
-        if ncv is not None:
-            width = _validation.basis_size(ncv, k, n)
-        products = width + rounds * max(width - k, 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # an exception here
-        result = lanczos(A, k, which=which, v0=v0, ncv=ncv, maxiter=products, tol=tol, rng=rng)
-    dtype = _exchange.numpy_dtype(enter(A)[0].dtype)
-    w, v = result.eigenvalues.astype(dtype), result.eigenvectors
-    good = result.converged
-    if good.sum() < k or not result.complete:
-        unchecked = ", without a check for completeness," if good.all() else ""
-        raise NoConvergence(
-            f"`maxiter` must allow for convergence; {good.sum()} of {k} eigenvalues converged"
-            f"{unchecked} in {result.n_matvec} products. Raise maxiter, ncv or tol, or use "
-            "hessop.lanczos, which returns what there is.",
-            w[good],
-            v[:, good],
-        )
+    _validation.choice("which", which, (*WHICH, "SM"))
+    _validation.choice("mode", mode, MODES)
+    tol = _validation.number("tol", tol, 0.0)
+    _check_together(M, sigma, Minv, OPinv, mode)
+    is_complex = _exchange.is_complex(getattr(A, "dtype", None))
+    if is_complex:
+        A = _complex_operator(A, M, sigma)
+    n = A.shape[0] if is_complex else enter(A)[0].n
+    k = _count(k, n)
+    if v0 is not None and not is_complex:
+        _validation.nonzero_vector("v0", v0, n)
+    asked = Asked(k, n, which, v0, ncv, maxiter, tol, rng)
+    if is_complex:
+        result = solve_hermitian(A, asked)
+    elif M is None and sigma is None:
+        result = solve_standard(A, asked)
+    else:
+        transformed = pencil(A, M, sigma, Minv, OPinv, mode, tol)
+        result = solve_pencil(transformed, asked)
+    dtype = np.dtype(A.dtype) if is_complex else _exchange.numpy_dtype(enter(A)[0].dtype)
+    w, v = result.eigenvalues.astype(np.zeros(0, dtype).real.dtype), result.eigenvectors
+    _check_converged(result, k, w, v)
     if return_eigenvectors:
         return w, v
-    if which == "LM":
-        return w[np.argsort(np.abs(w), kind="stable")]
+    if sigma is not None:
+        return w
+    if which in ("LM", "SM"):
+        outwards = w[np.argsort(np.abs(w), kind="stable")]
+        return outwards if which == "LM" else outwards[::-1].copy()
     return w[::-1].copy() if which == "SA" else w
 
 
-_ELSEWHERE = (
-    "`eigsh` must be asked for a standard problem without a shift; got {}. "
-    "Use scipy.sparse.linalg.eigsh on the same operator."
-)
+def _check_together(M: Any, sigma: Any, Minv: Any, OPinv: Any, mode: str) -> None:
+    """What SciPy refuses, too."""
+    wrong = None
+    if sigma is None and OPinv is not None:
+        wrong = ("OPinv", "be None without sigma")
+    elif Minv is not None and (M is None or sigma is not None):
+        wrong = ("Minv", "be None without M, and with sigma")
+    elif mode != "normal" and sigma is None:
+        wrong = ("mode", 'be "normal" without sigma')
+    if wrong is not None:
+        got = repr(mode) if wrong[0] == "mode" else "an operator"
+        raise ValueError(_validation.message(*wrong, got))
 
 
-def _refuse(**arguments: Any) -> None:
-    for name, value in arguments.items():
-        if value is not None:
-            raise NotImplementedError(_ELSEWHERE.format(f"`{name}`"))
+def _count(k: Any, n: int) -> int:
+    """`k`, at most n."""
+    asked = _validation.eigenvalue_count(k, max(n, k) if isinstance(k, int) else n)
+    if asked >= n:
+        warnings.warn(
+            f"`k` must satisfy k < n where some eigenvalues are wanted; got k={asked}, n={n}. "
+            "All n are computed.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return min(asked, n)
+
+
+def _complex_operator(A: Any, M: Any, sigma: Any) -> Any:
+    """A complex Hermitian operator, for a standard problem."""
+    if M is not None or sigma is not None:
+        raise TypeError(
+            _validation.message(
+                "A",
+                "be real with M or sigma",
+                f"dtype {A.dtype}",
+                "Use scipy.sparse.linalg.eigsh.",
+            )
+        )
+    return aslinearoperator(A.numpy(force=True) if isinstance(A, torch.Tensor) else A)
+
+
+def _check_converged(result: EigenResult, k: int, w: Any, v: Any) -> None:
+    """An exception, as SciPy has it, that carries what has converged."""
+    good = result.converged
+    if good.sum() == k and result.complete:
+        return
+    unchecked = ", without a check for completeness," if good.all() else ""
+    raise NoConvergence(
+        f"`maxiter` must allow for convergence; {good.sum()} of {k} eigenvalues converged"
+        f"{unchecked} in {result.n_matvec} products. Raise maxiter, ncv or tol, or use "
+        "hessop.lanczos, which returns what there is.",
+        w[good],
+        v[:, good],
+    )

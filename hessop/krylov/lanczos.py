@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from hessop import _memory, _validation
+from hessop import _validation
 from hessop._product import Product
-from hessop._results import ConvergenceWarning, EigenResult, PrecisionWarning
+from hessop._results import EigenResult
 from hessop._space import LocalSpace
-from hessop.krylov.entrance import locked_basis, start_vector
-from hessop.krylov.restart import Found, Goal, Search, audit_room
-from hessop.krylov.ritz import WHICH
-from hessop.krylov.sweep import Sweep
+from hessop.krylov import audit, reorthogonalization
+from hessop.krylov.checkpoint import Checkpoint, call_key
+from hessop.krylov.entrance import locked_basis, start_vectors
+from hessop.krylov.goal import Goal
+from hessop.krylov.inverse import solve_inverted
+from hessop.krylov.refine import solve_refined
+from hessop.krylov.solver import Means, measured, solve, warn
+from hessop.krylov.storage import Storage, storage
+from hessop.krylov.twopass import solve_two_pass
+from hessop.krylov.wanted import Nearest, Which, wanted
+from hessop.krylov.watching import LanczosState, Watcher
 from hessop.operators import enter
 
 
@@ -24,7 +31,8 @@ def lanczos(
     A: Any,
     k: int = 6,
     *,
-    which: str = "LM",
+    which: Which = "LM",
+    sigma: float | None = None,
     v0: Any = None,
     ncv: int | None = None,
     maxiter: int | None = None,
@@ -32,6 +40,13 @@ def lanczos(
     lock: Any = None,
     reorth: str = "double",
     verify: bool | str = "auto",
+    block_size: int | str = "auto",
+    basis: Any = "auto",
+    basis_dtype: Any = None,
+    callback: Callable[[LanczosState], Any] | None = None,
+    progress: bool = False,
+    checkpoint: Any = None,
+    preconditioner: Any = None,
     rng: Any = None,
 ) -> EigenResult:
     r"""
@@ -46,15 +61,20 @@ def lanczos(
         torch tensors); real symmetric. Symmetry is checked on the way, at no cost.
     k : int, optional
         How many, ``0 < k <= n`` less the locked vectors. Default 6.
-    which : {"LM", "LA", "SA", "BE"}, optional
-        Largest in magnitude (default), largest or smallest algebraic, or half from each end
-        (one more from the high end for odd `k`).
-    v0 : array_like, shape (n,), optional
-        Start vector, not zero. Default: random. Not written.
+    which : {"LM", "LA", "SA", "BE", "SM"} or callable, optional
+        Largest in magnitude (default), largest or smallest algebraic, half from each end (one
+        more from the high end for odd `k`), or smallest in magnitude, which is ``sigma=0``. A
+        function is given an array of Ritz values and returns a score for each; the highest are
+        wanted.
+    sigma : float, optional
+        Wanted are the eigenvalues nearest to it; `which` is then left alone.
+    v0 : array_like, shape (n,) or (n, b), or EigenResult, optional
+        Start vector, not zero, or a block of them. An earlier result, of an operator that has
+        changed a little since, is a warm start. Default: random. Not written.
     ncv : int, optional
         Most Lanczos vectors before a restart, ``k < ncv <= n``. Default: as many as fit into
-        half of the free memory, for a larger basis needs fewer products. The check of `verify`
-        takes ``k + 15`` where `ncv` is less.
+        half of the free memory that `basis` names, for a larger basis needs fewer products. The
+        check of `verify` takes ``k + 15`` where `ncv` is less.
     maxiter : int, optional
         Most products, at least `k`. Default ``10 * n``, at least 100.
     tol : float, optional
@@ -63,13 +83,45 @@ def lanczos(
     lock : array_like, shape (n, l), optional
         Vectors to stay orthogonal to, such as eigenvectors known already: their eigenvalues do
         not appear again.
-    reorth : {"full", "double"}, optional
-        One or two (default) passes of Gram-Schmidt per step.
+    reorth : {"full", "double", "selective", "none"}, optional
+        How the basis is kept orthogonal. "full" and "double" (default): one or two passes of
+        Gram-Schmidt in each step, ``max |V^T V - I|`` of a few ``eps``, without a restart (one
+        pass: growing with the number of steps). "selective": passes only where the estimated loss
+        reaches ``sqrt(eps)``, which is what it stays near, and with it the orthogonality of the
+        eigenvectors; double from the first restart, or fresh direction, on. "none": no basis at
+        all; three vectors are held, copies that rounding makes ("ghosts") are recognised [3]_, and
+        a second sweep of as many products gives the eigenvectors. Multiplicities and members of
+        clusters cannot be told from ghosts then: nothing is checked, and each eigenvalue comes
+        once.
     verify : {"auto", True, False}, optional
         "auto" (default) checks that the set is complete: a fifth of the products more, at least
         15, look in a fresh direction for copies and members of clusters that one start vector
         cannot see. True also measures the residuals with `A`, `k` products more. False does
         neither.
+    block_size : int or "auto", optional
+        How many vectors are multiplied together. A block sees as many copies of an eigenvalue at
+        once, and costs more products. "auto" (default): the columns of `v0`; else one, for the
+        check of `verify` adds directions where copies call for them.
+    basis : {"auto", "device", "host"} or path_like, optional
+        Where the Lanczos vectors lie: in the memory of the device that multiplies, of the host
+        (pinned), or in files in a folder, which are gone afterwards whatever ends the process.
+        "auto" (default): device or host, where more is free.
+    basis_dtype : {"float64", "float32", "bfloat16", "float16"}, optional
+        In which precision. Where it is less than the operator's, the search is carried as far as
+        it reaches, and a second one on the device starts from what it found. Default: the
+        operator's.
+    callback : callable, optional
+        ``callback(state)`` is called after each step with a `LanczosState`; when it returns true,
+        the search ends, and what there is is returned.
+    progress : bool, optional
+        Whether to show a bar.
+    checkpoint : path_like, optional
+        A file to which the state is written every few products, so that at most a tenth of the
+        time goes into it. The same call goes on from there after a kill, with the same results to
+        the last bit where products are the same. Removed when all has converged.
+    preconditioner : LinearOperator, optional
+        Where `sigma` or "SM" is searched for by inverting: a positive definite approximation of
+        the inverse of ``A - sigma`` for MINRES.
     rng : None, int or numpy.random.Generator, optional
         For the start vector and fresh directions. Default: really random.
 
@@ -107,12 +159,19 @@ def lanczos(
     is restarted with the wanted Ritz vectors and some of their neighbours [1]_. The check for
     completeness rests on [2]_.
 
+    Eigenvalues inside the spectrum (`sigma`, "SM") are searched for in the same Krylov space: of
+    all methods that multiply with `A` alone, a basis that is never restarted needs the fewest
+    products; it ends after n. Where `ncv` or memory allow for fewer than n vectors, ``A - sigma``
+    is inverted instead, by MINRES in each step. ``method`` of the result says what was done.
+
     References
     ----------
     .. [1] K. Wu and H. Simon, "Thick-restart Lanczos method for large symmetric eigenvalue
        problems", SIAM J. Matrix Anal. Appl. 22(2), 2000.
     .. [2] J. Kuczynski and H. Wozniakowski, "Estimating the largest eigenvalue by the power and
        Lanczos algorithms with a random start", SIAM J. Matrix Anal. Appl. 13(4), 1992.
+    .. [3] J. Cullum and R. Willoughby, "Lanczos Algorithms for Large Symmetric Eigenvalue
+       Computations", 1985, Section 4.5.
 
     Examples
     --------
@@ -125,96 +184,65 @@ def lanczos(
     """
     product, give = enter(A)
     space = LocalSpace(product.n, product.dtype, product.device)
+    generator = _validation.rng(rng)
     locked = locked_basis(space, lock)
     n = product.n - len(locked)
     k = _validation.eigenvalue_count(k, n)
-    _validation.choice("reorth", reorth, ("full", "double"))
+    _validation.choice("reorth", reorth, reorthogonalization.METHODS)
     _validation.choice("verify", verify, ("auto", True, False))
-    audit = verify is not False
-    room = _rows_that_fit(space, k, n) if ncv is None else _validation.basis_size(ncv, k, n)
+    _refuse_without_basis(reorth, callback=callback, checkpoint=checkpoint)
+    where = storage(space, basis, basis_dtype)
+    block = None if block_size == "auto" else _validation.integer("block_size", block_size, 1, n)
+    starts = start_vectors(space, v0, locked, generator, block)
+    checked = verify is not False and reorth != "none"
+    room = _room(where, space.n, k, n) if ncv is None else _validation.basis_size(ncv, k, n)
     goal = Goal(
         k,
-        _validation.choice("which", which, WHICH),
+        wanted(which, sigma),
         _validation.number("tol", tol, 0.0),
-        max(room, audit_room(k, n)) if audit else room,
+        max(room, audit.room(k, n)) if checked else room,
         max(10 * n, 100) if maxiter is None else _validation.integer("maxiter", maxiter, k),
-        audit,
+        checked,
+        len(starts),
     )
-    generator = _validation.rng(rng)
-    start = start_vector(space, v0, locked, generator)
-    product.expect(min(goal.maxiter, goal.ncv, 10 * k + 40))  # what well separated pairs take
-    sweep = Sweep(space, start, reorth=reorth, lock=locked, floor=product.floor())
-    found, complete = Search(product, sweep, goal, generator).run()
-    result, rows = _collect(found, sweep, complete)
+    watcher = Watcher(callback, progress)
+    means = Means(starts, locked, generator, reorth, where, watcher)
+    means = replace(means, preconditioner=preconditioner)
+    if checkpoint is not None:
+        key = call_key(goal, reorth, where.dtype, ncv, locked)
+        means = replace(means, checkpoint=Checkpoint(checkpoint, product, key))
+    with closing(watcher):
+        result, rows = _way(goal, n, space, means)(product, space, goal, means)
     if verify is True:
-        result = _measured(result, rows, found.limit, product, space)
-    _warn(result, goal, sweep.noise)
+        result = measured(result, rows, product, space, goal.tol)
+    if not watcher.stopped:
+        warn(result, goal)
     return replace(result, eigenvectors=give(rows).T)
 
 
-def _rows_that_fit(space: LocalSpace, k: int, n: int) -> int:
+def _way(
+    goal: Goal, n: int, space: LocalSpace, means: Means
+) -> Callable[[Product, LocalSpace, Goal, Means], tuple[EigenResult, torch.Tensor]]:
+    """What the arguments ask for."""
+    if means.reorth == "none":
+        return solve_two_pass
+    if isinstance(goal.which, Nearest) and goal.ncv < n:
+        return solve_inverted
+    assert means.storage is not None
+    return solve_refined if means.storage.dtype.itemsize < space.dtype.itemsize else solve
+
+
+def _refuse_without_basis(reorth: str, **given: Any) -> None:
+    """What a search with three vectors has nothing to offer to."""
+    for name, value in given.items():
+        if reorth == "none" and value is not None:
+            raise ValueError(
+                _validation.message(
+                    name, 'be None with reorth="none"', repr(value), 'Use reorth="double".'
+                )
+            )
+
+
+def _room(where: Storage, length: int, k: int, n: int) -> int:
     """As many rows as half the free memory holds, but enough to make progress."""
-    row = space.n * space.dtype.itemsize
-    return min(n, max(_memory.available_bytes(space.device) // 2 // row, 2 * k + 20))
-
-
-def _collect(found: Found, sweep: Sweep, complete: bool) -> tuple[EigenResult, torch.Tensor]:
-    """The chosen pairs in ascending order, and their vectors as rows."""
-    chosen = np.sort(found.chosen)
-    residuals = found.ritz.residuals[chosen]
-    result = EigenResult(
-        eigenvalues=found.ritz.theta[chosen],
-        eigenvectors=None,
-        residuals=residuals,
-        error_bounds=residuals + sweep.noise * sweep.scale,
-        converged=residuals <= found.limit,
-        complete=complete,
-        n_matvec=found.n_matvec,
-        n_restart=found.n_restart,
-    )
-    return result, sweep.basis.combine(sweep.spread(found.ritz.S[chosen]))
-
-
-def _measured(
-    result: EigenResult, rows: torch.Tensor, limit: float, product: Product, space: LocalSpace
-) -> EigenResult:
-    """The result with its residuals measured, one product a pair."""
-    residuals = np.array(
-        [
-            float(space.norm(product.matmat(v[None])[0] - theta * v))
-            for theta, v in zip(result.eigenvalues.tolist(), rows, strict=True)
-        ]
-    )
-    noise = result.error_bounds - result.residuals
-    return replace(
-        result,
-        residuals=residuals,
-        error_bounds=residuals + noise,
-        converged=result.converged & (residuals <= limit + noise),
-        n_matvec=result.n_matvec + len(residuals),
-    )
-
-
-def _warn(result: EigenResult, goal: Goal, noise: float) -> None:
-    missing = goal.k - int(result.converged.sum())
-    if missing:
-        warnings.warn(
-            f"{missing} of {goal.k} eigenvalues did not converge in {result.n_matvec} products; "
-            "see `converged` and `residuals`. Raise `maxiter`, `ncv` or `tol`.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    elif goal.audit and not result.complete:
-        warnings.warn(
-            f"The check that no eigenvalue is missing did not end in {result.n_matvec} products; "
-            "the set may be incomplete. Raise `maxiter` or `ncv`, or pass verify=False.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
-    if 0 < goal.tol < noise:
-        warnings.warn(
-            f"`tol` must not lie below the noise of the products; got {goal.tol:.1e}, and "
-            f"{noise:.1e} was used. Use tol=0, or a float64 operator.",
-            PrecisionWarning,
-            stacklevel=3,
-        )
+    return min(n, max(where.room(length), 2 * k + 20))

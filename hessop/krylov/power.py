@@ -22,7 +22,7 @@ def deflated_power_iteration(
     A: Any,
     k: int = 1,
     *,
-    momentum: float = 0.0,
+    momentum: float | str = 0.0,
     v0: Any = None,
     maxiter: int | None = None,
     tol: float = 1e-4,
@@ -43,9 +43,10 @@ def deflated_power_iteration(
         Anything that `hessop.aslinearoperator` takes, or a product; real symmetric.
     k : int, optional
         How many, ``0 < k <= n`` less the locked vectors. Default 1.
-    momentum : float, optional
+    momentum : float or "auto", optional
         :math:`\mu \geq 0`. Best is :math:`\lambda_2^2 / 4`, a quarter of the square of the next
-        eigenvalue; from :math:`\lambda_1^2 / 4` on nothing converges. Default 0.
+        eigenvalue; from :math:`\lambda_1^2 / 4` on nothing converges. "auto" takes that of the
+        second Ritz value of the last two iterates, in each step. Default 0.
     v0 : array_like, shape (n,), optional
         Start vector for the first pair, not zero. Default: random. Not written.
     maxiter : int, optional
@@ -98,7 +99,7 @@ def deflated_power_iteration(
     n_locked = len(found)
     k = _validation.eigenvalue_count(k, product.n - n_locked)
     limits = _Limits(
-        _validation.number("momentum", momentum, 0.0),
+        None if momentum == "auto" else _validation.number("momentum", momentum, 0.0),
         max(_validation.number("tol", tol, 0.0), space.eps),
         1000 if maxiter is None else _validation.integer("maxiter", maxiter, 1),
     )
@@ -136,7 +137,7 @@ def deflated_power_iteration(
 
 @dataclass(frozen=True)
 class _Limits:
-    momentum: float
+    momentum: float | None  # None: by the Ritz values
     tol: float
     maxiter: int
 
@@ -162,6 +163,8 @@ def _iterate(
     x = start
     previous = torch.zeros_like(x)
     last = float("inf")
+    momentum = limits.momentum or 0.0
+    before: tuple[torch.Tensor, torch.Tensor] | None = None
     for step in range(1, limits.maxiter + 1):
         y = product.matmat(x[None])[0]
         w = space.dot(x, y)
@@ -174,8 +177,34 @@ def _iterate(
             break
         last = value
         # Momentum enters the iterate alone: w and residual above are those of A.
-        y = y.sub_(previous, alpha=limits.momentum)
+        if limits.momentum is None:
+            if before is not None:
+                momentum = _best_momentum(space, (x, y), before)
+            before = x, y.clone()
+        y = y.sub_(previous, alpha=momentum)
         following = orthonormal(space, y, found)
         if following is not None:  # where A x = 0, x stands, and the next round finds no change
             previous, x = x / space.norm(y).to(x.dtype), following
     return _Pair(value, x, gap, converged, step)
+
+
+def _best_momentum(
+    space: LocalSpace,
+    now: tuple[torch.Tensor, torch.Tensor],
+    before: tuple[torch.Tensor, torch.Tensor],
+) -> float:
+    """
+    A quarter of the square of the second Ritz value of two vectors, given with their images.
+
+    It grows towards that of the second eigenvalue from below.
+    """
+    (x, y), (u, z) = now, before
+    overlap = space.dot(x, u).to(x.dtype)
+    d, image = u - overlap * x, z - overlap * y
+    entries = torch.stack([space.dot(x, y), space.dot(x, image), space.dot(d, image)])
+    a, b, c, size = [*entries.tolist(), float(space.norm(d))]
+    if size <= space.eps**0.5:
+        return 0.0  # nothing but rounding tells the two apart
+    T = np.array([[a, b / size], [b / size, c / size**2]])
+    second, first = sorted(np.abs(np.linalg.eigvalsh(T)).tolist())
+    return float(min(second, 0.99 * first)) ** 2 / 4

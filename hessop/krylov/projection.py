@@ -49,3 +49,12 @@ def matrices(
     T = full[np.ix_(done, done)]
     T[np.diag_indices_from(T)] = [rows[i].alpha for i in done]
     return T, full[np.ix_(waiting, done)]
+
+
+def tridiagonal(
+    rows: list[Row], leftover: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Alpha and beta, each (m,), of rows that were multiplied one after the other."""
+    alpha = np.array([row.alpha for row in rows if row.alpha is not None], dtype=np.float64)
+    beta = [float(row.coupling[-1]) if len(row.coupling) else 0.0 for row in rows[1:]]
+    return alpha, np.array([*beta[: len(alpha) - 1], leftover])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,16 @@ METHODS = ("none", "full", "double", "selective")
 
 
 class Constant:
-    """The same number of passes at every step: none, full (one) or double (two)."""
+    """
+    The same number of passes at every step: none, full (one) or double (two).
+
+    Attributes
+    ----------
+    shows_asymmetry : bool
+        Whether coefficients that symmetry says are zero are no loss of orthogonality.
+    """
+
+    shows_asymmetry = True
 
     def __init__(self, passes: int) -> None:
         self._passes = passes
@@ -23,6 +33,14 @@ class Constant:
     def passes(self, coefficients: Coefficients) -> int:
         """The number of passes, whatever the step."""
         return self._passes
+
+    def unconditional(self) -> Constant:
+        """The same."""
+        return self
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` takes."""
+        return {"passes": self._passes}
 
 
 class Selective:
@@ -41,6 +59,8 @@ class Selective:
     n : int
         Length of the vectors.
     """
+
+    shows_asymmetry = False
 
     def __init__(self, eps: float, n: int) -> None:
         self._eps = eps
@@ -68,6 +88,26 @@ class Selective:
         self._older, self._newer = self._newer, levels
         return 2 if due else 0
 
+    def unconditional(self) -> Constant:
+        """Two passes at every step: the recurrence is for a tridiagonal matrix alone."""
+        return Constant(2)
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` takes."""
+        return {
+            "alpha": self._alpha,
+            "beta": self._beta,
+            "older": self._older.tolist(),
+            "newer": self._newer.tolist(),
+            "again": self._again,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._alpha, self._beta = state["alpha"], state["beta"]
+        self._older, self._newer = np.array(state["older"]), np.array(state["newer"])
+        self._again = state["again"]
+
     def _advance(self, j: int, beta: float, coupling: float) -> NDArray[np.float64]:
         """Levels of the new vector against rows 0 to j, and 1 for itself."""
         levels = np.ones(j + 2)
@@ -83,6 +123,15 @@ class Selective:
         rounding = self._eps * (np.abs(off) + beta) * 2.0
         levels[:j] = (rows + np.copysign(rounding, rows)) / beta
         return levels
+
+
+def restored(state: dict[str, Any], eps: float, n: int) -> Constant | Selective:
+    """The policy whose state that was."""
+    if "passes" in state:
+        return Constant(state["passes"])
+    found = Selective(eps, n)
+    found.restore(state)
+    return found
 
 
 def policy(reorth: str, eps: float, n: int) -> Constant | Selective:

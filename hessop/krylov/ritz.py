@@ -10,8 +10,6 @@ from scipy.linalg import bandwidth, eigh, eigh_tridiagonal
 
 from hessop.krylov.sweep import Sweep
 
-WHICH = ("LM", "LA", "SA", "BE")
-
 
 @dataclass(frozen=True)
 class Ritz:
@@ -54,22 +52,8 @@ def rayleigh_ritz(sweep: Sweep) -> Ritz:
     return Ritz(theta, Y.T, C @ Y)
 
 
-def ranking(theta: NDArray[np.float64], which: str) -> NDArray[np.intp]:
-    """Indices of ascending values, the most wanted first."""
-    m = len(theta)
-    if which == "LA":
-        return np.arange(m)[::-1]
-    if which == "SA":
-        return np.arange(m)
-    if which == "LM":
-        return np.argsort(-np.abs(theta), kind="stable")
-    # BE: from both ends in turn, the high end first: eigsh takes one more from it for odd k
-    ends = np.empty(m, dtype=np.intp)
-    ends[::2] = np.arange(m)[::-1][: (m + 1) // 2]
-    ends[1::2] = np.arange(m)[: m // 2]
-    return ends
-
-
-def keys(theta: NDArray[np.float64], which: str) -> NDArray[np.float64]:
-    """What the ranking goes by, ascending: under LM, a pair of opposite sign is a tie."""
-    return np.sort(np.abs(theta) if which == "LM" else theta)
+def turn_to_leak_of(sweep: Sweep, ritz: Ritz, pairs: NDArray[np.bool_]) -> None:
+    """Of the rows that wait, go on with the one on which these pairs have most."""
+    if pairs.any() and sweep.waiting:
+        leaks = np.abs(ritz.leaks[:, pairs]).max(axis=1)
+        sweep.vector(sweep.waiting[int(np.argmax(leaks))])

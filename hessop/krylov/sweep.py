@@ -12,7 +12,8 @@ from hessop import _validation
 from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
 from hessop.krylov.basis import Basis, Window, orthonormal
-from hessop.krylov.projection import Row, matrices
+from hessop.krylov.projection import Row, matrices, tridiagonal
+from hessop.krylov.storage import Storage
 
 # What is left after orthogonalisation counts as nothing below this multiple of eps * scale.
 _BREAKDOWN = 10.0
@@ -20,6 +21,7 @@ _BREAKDOWN = 10.0
 _ASYMMETRY = 1e-2
 # Below this share of the scale a leftover is orthogonalised once more.
 _CLOSE = 1e-4
+_DRAWS = 5
 
 
 class Sweep:
@@ -31,8 +33,8 @@ class Sweep:
     left over. `fresh` adds another in a random direction, which is how breakdown is survived and
     how further copies of an eigenvalue are found; `restart` replaces E by few Ritz vectors.
 
-    Whoever drives it multiplies, ``sweep.absorb(product.matmat(sweep.vector()[None])[0])``, so
-    that several sweeps can share one block product.
+    Whoever drives it multiplies, ``sweep.absorb(product.matmat(sweep.vector()[None])[0])``: several
+    sweeps can share one block product.
 
     Parameters
     ----------
@@ -43,9 +45,13 @@ class Sweep:
     reorth : str
         One of `reorthogonalization.METHODS`.
     lock : Basis, optional
-        Rows to stay orthogonal to: the operator is seen on their complement only.
+        Rows to stay orthogonal to: A is seen on their complement only.
     keep : bool, optional
         Whether the basis is kept. Without, the last two rows are, and only "none" works.
+    floor : float, optional
+        What is known of the products' noise.
+    storage : Storage, optional
+        Where the basis lies. Default: on the device.
 
     Attributes
     ----------
@@ -55,6 +61,10 @@ class Sweep:
         The rows not multiplied yet, the next one last.
     scale : float
         The largest ``||A v||`` so far, a lower bound of ``||A||``.
+    asymmetry, leftover : float
+        The largest norm of coefficients that symmetry says are zero; that of the last leftover.
+    policy : Constant or Selective
+        When a new vector is orthogonalised.
     """
 
     def __init__(
@@ -66,18 +76,29 @@ class Sweep:
         lock: Basis | None = None,
         keep: bool = True,
         floor: float = 0.0,
+        storage: Storage | None = None,
     ) -> None:
         self.space = space
-        self.basis = Basis(space) if keep else Window(space)
+        self.basis = Basis(space, storage) if keep else Window(space)
         self.rows: list[Row] = []
         self.waiting: list[int] = []
         self.scale = 0.0
-        self._asymmetry = 0.0
+        self.asymmetry = 0.0
         self._floor = floor
-        self._leftover = 0.0  # what the last step left over
+        self.leftover = 0.0
         self._lock = Basis(space) if lock is None else lock
-        self._policy = reorthogonalization.policy(reorth, space.eps, space.n)
+        self.policy = reorthogonalization.policy(reorth, space.eps, space.n)
         self._append(start)
+
+    def join(self, v: torch.Tensor) -> bool:
+        """Put a further start vector in line, as far as it is new; whether it is."""
+        new = orthonormal(self.space, v, self._lock, self.basis)
+        if new is None:
+            return False
+        if self.waiting:
+            self.policy = self.policy.unconditional()
+        self._append(new)
+        return True
 
     @property
     def noise(self) -> float:
@@ -87,7 +108,7 @@ class Sweep:
         The coefficients that symmetry says are zero, what counts as breakdown, or what is known
         of the products.
         """
-        seen = self._asymmetry / self.scale if self.scale else 0.0
+        seen = self.asymmetry / self.scale if self.scale else 0.0
         return max(_BREAKDOWN * self.space.eps, self._floor, seen)
 
     @property
@@ -107,23 +128,24 @@ class Sweep:
             self.waiting.append(row)
         return self.basis.row(self.waiting[-1])
 
-    def absorb(self, w: torch.Tensor) -> bool:
+    def absorb(self, w: torch.Tensor, row: int | None = None) -> bool:
         """
-        Take in `w`, the product of `vector()`, which is overwritten.
+        Take in `w`, the product of `vector(row)`, which is overwritten.
 
         Returns whether anything was left over, to be multiplied next; nothing is where the
         Krylov space is exhausted. One transfer to the host, a second one under "selective".
         """
+        v = self.vector(row)
         number = self.waiting.pop()
-        row, v = self.rows[number], self.basis.row(number)
+        known = self.rows[number]
         # What lies in the locked rows goes first: it may be all there is, rounding aside.
         locked = self._purge(w, self._lock)
-        if len(row.coupling):
-            self.basis.subtract(w, torch.from_numpy(row.coupling).to(w.device), row.start)
+        if len(known.coupling):
+            self.basis.subtract(w, torch.from_numpy(known.coupling).to(w.device), known.start)
         alpha = self.space.dot(v, w)
         w -= alpha.to(w.dtype) * v
 
-        passes = self._policy.passes(lambda: self._coefficients(row, alpha, w))
+        passes = self.policy.passes(lambda: self._coefficients(known, alpha, w))
         if passes:
             zeros = self._purge_all(w)
             for _ in range(passes - 1):
@@ -134,9 +156,9 @@ class Sweep:
         numbers = torch.cat([torch.stack([alpha, self.space.norm(w)]), zeros, locked]).cpu().numpy()
         if not np.isfinite(numbers).all():
             raise _validation.finite_product("A")
-        row.alpha, beta = float(numbers[0]), float(numbers[1])
+        known.alpha, beta = float(numbers[0]), float(numbers[1])
         # hypot, for no square of it over- or underflows
-        self.scale = max(self.scale, math.hypot(*numbers, *row.coupling))
+        self.scale = max(self.scale, math.hypot(*numbers, *known.coupling))
         self._learn(number, numbers[2 : 2 + len(zeros)], complete=passes > 0)
         if beta < _CLOSE * self.scale:
             # Little is left over, and one pass leaves rounding of what was there.
@@ -151,12 +173,9 @@ class Sweep:
 
     def fresh(self, rng: np.random.Generator) -> bool:
         """Add a random direction orthogonal to everything; False if there is none left."""
-        while len(self.basis) < self.size:
-            v = orthonormal(self.space, self.space.draw(rng, "gaussian"), self._lock, self.basis)
-            if v is not None:
-                self._append(v)
-                return True
-        return False
+        # several draws that are not new mean that nothing is left: a singular inner product
+        draws = range(_DRAWS if len(self.basis) < self.size else 0)
+        return any(self.join(self.space.draw(rng, "gaussian")) for _ in draws)
 
     def projection(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The matrices T, (E, E), and C, (P, E)."""
@@ -169,10 +188,7 @@ class Sweep:
         ``beta[j]`` couples row j to row j + 1, 0 where that is a fresh direction; the last one is
         the norm of what is left over.
         """
-        m = len(self.multiplied)
-        beta = [float(row.coupling[-1]) if len(row.coupling) else 0.0 for row in self.rows[1:]]
-        alpha = np.array([self.rows[i].alpha for i in range(m)], dtype=np.float64)
-        return alpha, np.array([*beta[: m - 1], self._leftover])
+        return tridiagonal(self.rows, self.leftover)
 
     def release(self) -> None:
         """Let go of the vectors; the coefficients stay."""
@@ -186,6 +202,7 @@ class Sweep:
 
     def restart(self, theta: NDArray[np.float64], S: NDArray[np.float64]) -> None:
         """Replace E by Ritz vectors: values theta (k,), coefficients S (k, E)."""
+        self.policy = self.policy.unconditional()
         _, C = self.projection()
         waiting = np.zeros((len(self.waiting), len(self.rows)))
         waiting[np.arange(len(self.waiting)), self.waiting] = 1.0
@@ -221,21 +238,15 @@ class Sweep:
             zeros = np.delete(h, self.waiting)
         asymmetry = math.hypot(*zeros)
         if asymmetry > _ASYMMETRY * self.scale:
-            raise ValueError(
-                _validation.message(
-                    "A",
-                    "be symmetric",
-                    f"|u.Av - v.Au| of {asymmetry / self.scale:.1e} relative to ||Av||",
-                    "Pass (A + A.T) / 2, or look for randomness in the product.",
-                )
-            )
-        self._asymmetry = max(self._asymmetry, asymmetry)
+            raise _validation.not_symmetric("A", asymmetry / self.scale)
+        if self.policy.shows_asymmetry:
+            self.asymmetry = max(self.asymmetry, asymmetry)
 
     def _continue(self, number: int, w: torch.Tensor, beta: float) -> bool:
         """Put what is left over in line, unless it is rounding."""
         if beta <= _BREAKDOWN * self.space.eps * self.scale:
             beta = 0.0
-        self._leftover = beta
+        self.leftover = beta
         if beta == 0.0 or len(self.basis) >= self.size:
             return False
         self._append(w / beta)

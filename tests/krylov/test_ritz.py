@@ -12,8 +12,9 @@ from hessop import synthetic
 from hessop._space import LocalSpace
 from hessop.krylov.basis import Basis
 from hessop.krylov.entrance import start_vector
-from hessop.krylov.ritz import WHICH, keys, ranking, rayleigh_ritz
+from hessop.krylov.ritz import rayleigh_ritz
 from hessop.krylov.sweep import Sweep
+from hessop.krylov.wanted import WHICH, keys, ranking
 from tests.spectra import measured, orthonormality, wanted
 
 CPU = torch.device("cpu")

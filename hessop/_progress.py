@@ -1,9 +1,9 @@
-"""A bar for passes over data that take long."""
+"""Bars for what takes long."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -16,3 +16,10 @@ def shown(items: Iterable[T], wanted: bool) -> Iterable[T]:
 
     bar: Iterable[T] = tqdm(items, desc="batches", leave=False)
     return bar
+
+
+def counter(what: str) -> Any:
+    """A bar that counts, with no end known."""
+    from tqdm.auto import tqdm
+
+    return tqdm(desc=what, leave=False)

@@ -1,0 +1,186 @@
+"""Is the set that has converged all there is? The checks that a search goes through."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hessop.krylov import audit as auditing
+from hessop.krylov.audit import Audit, may_enter, miss_probability, still_rises
+from hessop.krylov.goal import Found, Goal
+from hessop.krylov.ritz import turn_to_leak_of
+from hessop.krylov.sweep import Sweep
+from hessop.krylov.wanted import borders, keys
+
+# Where an audit must wait for its own values to settle: to this, relative to the largest.
+_SETTLED = 1e-4
+# ... but not for ever: from this many products on the set counts as not checked.
+_BLIND_STEPS = 200
+
+
+class Completeness:
+    """
+    Opens, lengthens and closes audits.
+
+    A single start vector misses further copies of an eigenvalue, and may miss members of a tight
+    cluster: they are orthogonal, or nearly so, to the whole Krylov space. So when the wanted set
+    has converged, a fresh random direction orthogonal to the whole basis is followed for some
+    steps: the audit. A Ritz value there beyond the set's border proves the set incomplete, and
+    the search goes on; none makes a missed one improbable (Kuczynski and Wozniakowski 1992).
+
+    Attributes
+    ----------
+    audit : Audit or None
+        The one in progress.
+    blind : bool
+        Whether an audit may not end before its own values have settled, for the search so far
+        says little: its start was next to an eigenvector, or its Krylov space was exhausted.
+    warned : bool
+        Whether an audit has shown that something was missing.
+    proven : bool
+        Whether the last audit was carried through.
+    missing : float
+        The bound on the probability that one was missed all the same.
+    """
+
+    def __init__(self, sweep: Sweep, goal: Goal, rng: np.random.Generator) -> None:
+        self._sweep = sweep
+        self._goal = goal
+        self._rng = rng
+        self.audit: Audit | None = None
+        self.blind = False
+        self.warned = False
+        self.proven = True
+        self.missing = 1.0
+
+    def is_due(self, steps: int) -> bool:
+        """Whether an audit has come to its end."""
+        return self.audit is not None and steps >= self.audit.end
+
+    def open(self, found: Found, steps: int) -> None:
+        """
+        Set out in a fresh direction.
+
+        What waits already is set aside, out of the fresh direction's sight, and may be just what
+        is missing: the audit's last products go there.
+        """
+        set_aside, first = len(self._sweep.waiting), len(self._sweep.rows)
+        length = max(auditing.STEPS, math.ceil(auditing.SHARE * steps))
+        if not self._sweep.fresh(self._rng):
+            length = set_aside
+        # So short a sweep started next to an eigenvector, maybe of another eigenvalue.
+        self.blind |= steps < 2 * auditing.STEPS
+        values = found.ritz.theta[found.chosen]
+        self.audit = Audit(
+            keys(values, self._goal.which),
+            values,
+            found.ritz.largest,
+            end=steps + length,
+            latest=steps + (4 if self.warned else 2) * length,
+            set_aside=set_aside,
+            first=first,
+        )
+
+    def aside(self, steps: int) -> int | None:
+        """The row set aside whose turn it is in the last steps of an audit; None before."""
+        audit = self.audit
+        if audit is None or not 0 < audit.end - steps <= audit.set_aside:
+            return None
+        audit.set_aside -= 1
+        return self._sweep.waiting[0]
+
+    def followed(self, steps: int, went_on: bool) -> None:
+        """A step in the fresh direction is done: has it shown all it can, or more to come?"""
+        audit = self.audit
+        if audit is None:
+            return
+        if not went_on:  # every eigenvalue that the direction can show has been seen
+            audit.end = steps + audit.set_aside
+        elif not self.blind and steps == audit.end - audit.set_aside < audit.latest:
+            doubtful = self.warned and self.missed() > auditing.SURE
+            if doubtful or still_rises(self._sweep, audit, self._goal.which, self._slack(audit)):
+                audit.end += auditing.STEPS // 3
+
+    def is_a_tie(self, *values: NDArray[np.float64]) -> bool:
+        """Whether any of these, ascending, would be the set under audit."""
+        audit = self.audit
+        if audit is None:
+            return False
+        return all(audit.agrees(v, self._goal.which, self._slack(audit)) for v in values)
+
+    def is_over(self, found: Found, good: bool, steps: int) -> bool:
+        """Whether the audit is at its end; it is dropped when it has shown something."""
+        audit = self.audit
+        if not self.is_a_tie(found.ritz.theta):
+            self.audit, self.missing, self.warned = None, 1.0, True
+        if not good or self.audit is None or audit is None or not self.is_due(steps):
+            return False
+        if self.blind and self.missed() > auditing.SURE and self._may_be_beaten(found):
+            audit.end = steps + max(auditing.STEPS, steps // 10)
+            self.proven = steps < _BLIND_STEPS
+            self._turn_to_what_is_stuck(found)
+            return not self.proven
+        border, slack = borders(audit.values, self._goal.which), self._slack(audit)
+        enters = may_enter(found.ritz.theta, found.ritz.residuals, border, slack)
+        if not enters.any() or steps >= audit.latest:
+            return True
+        # A copy that is half-way into the basis is in nobody's sight: it has left the complement,
+        # and its value is not yet what it will be.
+        audit.end = steps + auditing.STEPS // 3
+        turn_to_leak_of(self._sweep, found.ritz, enters)
+        return False
+
+    def missed(self) -> float:
+        """A bound on the probability that the audit's rows do not show what was missed."""
+        if self.audit is not None:
+            border = borders(self.audit.values, self._goal.which)
+            bound = miss_probability(self._sweep, self.audit.first, border)
+            self.missing = min(self.missing, bound)
+        return self.missing
+
+    def before_restart(self) -> None:
+        """The audit's rows are about to be mixed with the others."""
+        if self.audit is not None:
+            self.missed()
+            self.audit.first = self._sweep.space.n
+
+    def _slack(self, audit: Audit) -> float:
+        """How far values may differ that count as equal."""
+        noise = self._sweep.noise
+        return (max(self._goal.tol, noise) + 10 * noise) * audit.largest
+
+    def _reach(self, found: Found) -> NDArray[np.float64]:
+        """How far Ritz values outside the set may still move; 0 for those that have settled."""
+        reach = found.ritz.residuals
+        reach[found.chosen] = 0.0
+        reach[reach <= max(found.limit, _SETTLED * found.ritz.largest)] = 0.0
+        return reach
+
+    def _may_be_beaten(self, found: Found) -> bool:
+        """Whether a Ritz value outside the set could still, within its residual, get into it."""
+        theta, reach = found.ritz.theta, self._reach(found)
+        return not self.is_a_tie(np.sort(theta + reach), np.sort(theta - reach))
+
+    def _turn_to_what_is_stuck(self, found: Found) -> None:
+        """
+        Leave the direction that is followed for values of which it holds next to nothing.
+
+        Directions share the basis, and to change them often gets none anywhere.
+        """
+        leaks = np.abs(found.ritz.leaks)
+        elsewhere = leaks[-1:].max(axis=0, initial=0.0) < 0.1 * leaks.max(axis=0)
+        turn_to_leak_of(self._sweep, found.ritz, elsewhere & self._crosses(found))
+
+    def _crosses(self, found: Found) -> NDArray[np.bool_]:
+        """Which values, ties included, may cross the border of the set."""
+        assert self.audit is not None
+        low, high = borders(self.audit.values, self._goal.which)
+        theta, reach = found.ritz.theta, self._reach(found)
+        crosses = np.zeros(len(theta), dtype=bool)
+        if high is not None:
+            crosses |= (reach > 0) & (theta + reach > high)
+        if low is not None:
+            crosses |= (reach > 0) & (theta - reach < low)
+        return crosses
