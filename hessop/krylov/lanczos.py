@@ -20,7 +20,7 @@ from hessop.krylov.goal import Goal
 from hessop.krylov.inverse import solve_inverted
 from hessop.krylov.refine import solve_refined
 from hessop.krylov.solver import Means, measured, solve, warn
-from hessop.krylov.storage import Storage, storage
+from hessop.krylov.storage import storage
 from hessop.krylov.twopass import solve_two_pass
 from hessop.krylov.wanted import Nearest, Which, wanted
 from hessop.krylov.watching import LanczosState, Watcher
@@ -195,7 +195,7 @@ def lanczos(
     block = None if block_size == "auto" else _validation.integer("block_size", block_size, 1, n)
     starts = start_vectors(space, v0, locked, generator, block)
     checked = verify is not False and reorth != "none"
-    room = _room(where, space.n, k, n) if ncv is None else _validation.basis_size(ncv, k, n)
+    room = where.basis_size(space.n, k, n) if ncv is None else _validation.basis_size(ncv, k, n)
     goal = Goal(
         k,
         wanted(which, sigma),
@@ -206,14 +206,14 @@ def lanczos(
         len(starts),
     )
     watcher = Watcher(callback, progress)
-    means = Means(starts, locked, generator, reorth, where, watcher)
-    means = replace(means, preconditioner=preconditioner)
+    means = Means(starts, locked, generator, reorth, where, watcher, preconditioner=preconditioner)
     if checkpoint is not None:
         key = call_key(goal, reorth, where.dtype, ncv, locked)
         means = replace(means, checkpoint=Checkpoint(checkpoint, product, key))
+    way = _way(goal, n, space, means)
     with closing(watcher):
-        result, rows = _way(goal, n, space, means)(product, space, goal, means)
-    if verify is True:
+        result, rows = way(product, space, goal, means)
+    if verify is True and way in (solve, solve_two_pass):  # the others measure anyway
         result = measured(result, rows, product, space, goal.tol)
     if not watcher.stopped:
         warn(result, goal)
@@ -241,8 +241,3 @@ def _refuse_without_basis(reorth: str, **given: Any) -> None:
                     name, 'be None with reorth="none"', repr(value), 'Use reorth="double".'
                 )
             )
-
-
-def _room(where: Storage, length: int, k: int, n: int) -> int:
-    """As many rows as half the free memory holds, but enough to make progress."""
-    return min(n, max(where.room(length), 2 * k + 20))

@@ -67,7 +67,7 @@ def solve_pencil(problem: Pencil, asked: Asked) -> EigenResult:
     generator = _validation.rng(asked.rng)
     lock = locked_basis(space, None)
     where = storage(space, "auto", None)
-    room = min(n, max(where.room(n), 2 * k + 20))
+    room = where.basis_size(n, k, n)
     if asked.ncv is not None:
         room = _validation.basis_size(asked.ncv, k, n)
     most = max(10 * n, 100) if asked.products is None else asked.products

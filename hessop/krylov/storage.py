@@ -40,6 +40,10 @@ class Storage(ABC):
         """How many rows of length n half of what is free holds."""
         return self.available() // 2 // (n * self.dtype.itemsize)
 
+    def basis_size(self, length: int, k: int, n: int) -> int:
+        """As many rows as there is room for, of at most n, but enough to make progress."""
+        return min(n, max(self.room(length), 2 * k + 20))
+
 
 class OnDevice(Storage):
     """The memory of the device that multiplies."""
