@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hessop.krylov.sweep import Sweep
-from hessop.krylov.wanted import Which, borders, keys, ranking
+from hessop.krylov.wanted import Which, keys, ranking
 
 SHARE, STEPS = 0.2, 15
 """
@@ -60,39 +60,18 @@ class Audit:
         return bool((np.abs(keys(best, which) - self.keys) <= slack).all())
 
 
-def _own(sweep: Sweep, first: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """
-    Ritz values, ascending, of the rows from `first` on, and the norms of their residuals.
-
-    The residuals are those with respect to A, whatever other rows there are.
-    """
-    T, C = sweep.projection()
-    mine = np.array([row >= first for row in sweep.multiplied], dtype=bool)
-    if not mine.any():
-        return np.zeros(0), np.zeros(0)
-    theta, Y = np.linalg.eigh(T[np.ix_(mine, mine)])
-    outside = np.vstack([T[np.ix_(~mine, mine)], C[:, mine]]) @ Y
-    return theta, np.linalg.norm(outside, axis=0)
-
-
-def still_rises(sweep: Sweep, audit: Audit, which: Which, slack: float) -> bool:
-    """
-    Whether a value that the audit's rows show may, within its residual, enter the set.
-
-    An eigenvalue that was missed shows itself in a residual that grows, some steps before its
-    value passes the border.
-    """
-    theta, residuals = _own(sweep, audit.first)
-    return bool(may_enter(theta, residuals, borders(audit.values, which), slack).any())
-
-
 def may_enter(
     theta: NDArray[np.float64],
     residuals: NDArray[np.float64],
     border: tuple[float | None, float | None],
     slack: float,
 ) -> NDArray[np.bool_]:
-    """Which values may, within their residuals, cross a border; what lies at one is a tie."""
+    """
+    Which values may, within their residuals, cross a border; what lies at one is a tie.
+
+    An eigenvalue that was missed shows itself in a residual that grows, some steps before its
+    value passes the border.
+    """
     low, high = border
     enters = np.zeros(len(theta), dtype=bool)
     if high is not None:
@@ -121,9 +100,11 @@ def miss_probability(sweep: Sweep, first: int, border: tuple[float | None, float
     border : tuple of float or None
         Below the first, and above the second, an eigenvalue would belong to the set.
     """
-    theta, _ = _own(sweep, first)
-    if not len(theta) or border == (None, None):
+    T, _ = sweep.projection()
+    mine = [i for i, row in enumerate(sweep.multiplied) if row >= first]
+    if not mine or border == (None, None):
         return 1.0
+    theta = np.linalg.eigvalsh(T[np.ix_(mine, mine)])
     low, high = border
     total = 0.0
     for edge, near, far in (

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hessop.krylov import audit as auditing
-from hessop.krylov.audit import Audit, may_enter, miss_probability, still_rises
+from hessop.krylov.audit import Audit, may_enter, miss_probability
 from hessop.krylov.goal import Found, Goal
 from hessop.krylov.ritz import turn_to_leak_of
 from hessop.krylov.sweep import Sweep
@@ -98,10 +98,13 @@ class Completeness:
             return
         if not went_on:  # every eigenvalue that the direction can show has been seen
             audit.end = steps + audit.set_aside
-        elif not self.blind and steps == audit.end - audit.set_aside < audit.latest:
-            doubtful = self.warned and self.missed() > auditing.SURE
-            if doubtful or still_rises(self._sweep, audit, self._goal.which, self._slack(audit)):
-                audit.end += auditing.STEPS // 3
+        elif self._doubts and steps == audit.end - audit.set_aside < audit.latest:
+            audit.end += auditing.STEPS // 3
+
+    @property
+    def _doubts(self) -> bool:
+        """Whether something was missed once, and may well be again."""
+        return self.warned and not self.blind and self.missed() > auditing.SURE
 
     def is_a_tie(self, *values: NDArray[np.float64]) -> bool:
         """Whether any of these, ascending, would be the set under audit."""

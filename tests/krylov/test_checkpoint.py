@@ -67,6 +67,26 @@ def test_the_same_bits(how, steps, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("steps", [10, 31, 37, 45, 50])
+def test_random_directions_go_on_where_they_were(steps, tmp_path):
+    """Each copy of an eigenvalue is found in a fresh one."""
+    B = synthetic.operator(np.concatenate([np.linspace(-1, 1, 400), [3.0] * 4]), rng=0)
+    file, audits = tmp_path / "state", []
+    how = {"which": "LA", "tol": 1e-2, "ncv": 20}  # restarts, after which no row is the direction
+    plain = hessop.lanczos(B, 4, rng=0, callback=lambda s: audits.append(s.auditing), **how)
+    assert np.diff(np.int8(audits)).clip(0).sum() >= 3  # fresh directions
+
+    def callback(state):
+        if state.n_matvec == steps:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        hessop.lanczos(B, 4, rng=0, callback=callback, checkpoint=file, **how)
+    result = hessop.lanczos(B, 4, rng=0, checkpoint=file, **how)
+    np.testing.assert_array_equal(result.eigenvectors, plain.eigenvectors)
+    assert result.n_matvec == plain.n_matvec
+
+
 def test_a_process_that_is_killed(tmp_path):
     """By the operating system, at any moment: the file is whole."""
     file = tmp_path / "state"
