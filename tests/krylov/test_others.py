@@ -159,4 +159,4 @@ def test_drawn_clusters(seed):
     assert result.converged.all()
     assert result.complete
     # what lies within the limit of convergence and the slack of the check, 10 tol each, is one
-    np.testing.assert_allclose(result.eigenvalues, exact, rtol=0, atol=30 * tol)
+    np.testing.assert_allclose(result.eigenvalues, exact, rtol=0, atol=20 * tol)

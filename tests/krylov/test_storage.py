@@ -136,7 +136,8 @@ def test_refinement(name, dtype, tol):
     assert_wanted(result.eigenvalues, A.eigenvalues, "LM", 5, limit)
     assert orthonormality(result.eigenvectors) < max(1e-12, 0.05 * tol)
     assert f"basis in {dtype}" in result.method
-    assert ("refined" in result.method) == (tol < 1e-6 or dtype != "float32") or tol == 1e-2
+    if dtype == "float32" or tol < 1e-2:  # half precision may do for two digits, or not
+        assert ("refined" in result.method) == (tol == 0 or dtype != "float32")
 
 
 def test_a_basis_of_the_operators_own_dtype_is_not_refined():
