@@ -37,22 +37,26 @@ class Audit:
         What the set under audit ranks by, and the set.
     largest : float
         The largest Ritz value in magnitude.
-    end, latest : int
-        The number of products at which it is over, and at which it must be.
+    begun, end, latest : int
+        The number of products when it began, at which it is over, and at which it must be.
     set_aside : int
         Rows that waited when it began, and still do.
     first : int
         The row of the fresh direction; those of its Krylov space come after it. Beyond all rows
         once a restart has mixed them with the others.
+    settled : int
+        How many Ritz values outside the set had settled when it began, and are still kept.
     """
 
     keys: NDArray[np.float64]
     values: NDArray[np.float64]
     largest: float
+    begun: int
     end: int
     latest: int
     set_aside: int
     first: int
+    settled: int
 
     def agrees(self, theta: NDArray[np.float64], which: Which, slack: float) -> bool:
         """Whether the most wanted of some ascending values are still those under audit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -15,6 +16,7 @@ _FIRST_BLOCK = 32
 _BLOCK_BYTES = 1 << 31  # no block is larger, unless one row is
 _PIECE = 1 << 24  # entries that are brought to the device at once
 _COLUMNS = 1 << 14  # width of a strip when rows are recombined in place
+_NOTHING = 10  # times sqrt(n) eps: what is left of a vector of norm one by rounding
 
 
 class Basis:
@@ -169,7 +171,7 @@ def orthonormal(space: LocalSpace, v: torch.Tensor, *bases: Basis) -> torch.Tens
         for basis in bases:
             basis.subtract(v, basis.project(v))
         norm = float(space.norm(v))
-        if norm <= space.n * space.eps:
+        if norm <= _NOTHING * math.sqrt(space.n) * space.eps:
             return None
         v = v / norm
     return v

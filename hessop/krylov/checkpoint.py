@@ -31,9 +31,9 @@ _VERSION = 1
 _SHARE = 0.1
 # A product that differs by more than this multiple of the noise is another operator's.
 _SAME = 100.0
-_SEARCH = ("steps", "restarts", "next_look", "settled")
+_SEARCH = ("steps", "next_look", "settled")
 _CHECK = ("blind", "warned", "proven", "missing")
-_SWEEP = ("waiting", "scale", "asymmetry", "leftover")
+_SWEEP = ("waiting", "scale", "restarts", "asymmetry", "leftover")
 
 
 def call_key(

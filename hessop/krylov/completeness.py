@@ -12,11 +12,12 @@ from hessop.krylov.audit import Audit, may_enter, miss_probability
 from hessop.krylov.goal import Found, Goal
 from hessop.krylov.ritz import turn_to_leak_of
 from hessop.krylov.sweep import Sweep
-from hessop.krylov.wanted import borders, keys
+from hessop.krylov.wanted import borders, keys, ranking
 
 # Where an audit must wait for its own values to settle: to this, relative to the largest.
 _SETTLED = 1e-4
-# ... but not for ever: from this many products on the set counts as not checked.
+# ... but not for ever: from this many products on, or twice what the search had taken, the set
+# counts as not checked.
 _BLIND_STEPS = 200
 
 
@@ -77,10 +78,12 @@ class Completeness:
             keys(values, self._goal.which),
             values,
             found.ritz.largest,
+            begun=steps,
             end=steps + length,
             latest=steps + (4 if self.warned else 2) * length,
             set_aside=set_aside,
             first=first,
+            settled=self._settled(found),
         )
 
     def aside(self, steps: int) -> int | None:
@@ -104,6 +107,8 @@ class Completeness:
     @property
     def _doubts(self) -> bool:
         """Whether something was missed once, and may well be again."""
+        if self.audit is None or self.audit.first >= self._sweep.space.n:
+            return False  # nothing more can be said after a restart
         return self.warned and not self.blind and self.missed() > auditing.SURE
 
     def is_a_tie(self, *values: NDArray[np.float64]) -> bool:
@@ -120,20 +125,23 @@ class Completeness:
             self.audit, self.missing, self.warned = None, 1.0, True
         if not good or self.audit is None or audit is None or not self.is_due(steps):
             return False
-        if self.blind and self.missed() > auditing.SURE and self._may_be_beaten(found):
-            audit.end = steps + max(auditing.STEPS, steps // 10)
-            self.proven = steps < _BLIND_STEPS
-            self._turn_to_what_is_stuck(found)
-            return not self.proven
         border, slack = borders(audit.values, self._goal.which), self._slack(audit)
         enters = may_enter(found.ritz.theta, found.ritz.residuals, border, slack)
-        if not enters.any() or steps >= audit.latest:
+        if self.blind and self.missed() > auditing.SURE and self._may_be_beaten(found):
+            audit.end = steps + max(auditing.STEPS, steps // 10)
+            self._turn_to_what_is_stuck(found)
+        elif enters.any():
+            # A copy that is half-way into the basis is in nobody's sight: it has left the
+            # complement, and its value is not yet what it will be.
+            audit.end = steps + auditing.STEPS // 3
+            turn_to_leak_of(self._sweep, found.ritz, enters)
+        else:
             return True
-        # A copy that is half-way into the basis is in nobody's sight: it has left the complement,
-        # and its value is not yet what it will be.
-        audit.end = steps + auditing.STEPS // 3
-        turn_to_leak_of(self._sweep, found.ritz, enters)
-        return False
+        latest = audit.latest
+        if self.blind:
+            latest = max(latest, _BLIND_STEPS, 2 * audit.begun)
+            self.proven = steps < latest
+        return steps >= latest
 
     def missed(self) -> float:
         """A bound on the probability that the audit's rows do not show what was missed."""
@@ -143,26 +151,49 @@ class Completeness:
             self.missing = min(self.missing, bound)
         return self.missing
 
-    def before_restart(self) -> None:
-        """The audit's rows are about to be mixed with the others."""
+    def before_restart(self, kept: int) -> None:
+        """The audit's rows are about to be mixed with the others, and few are kept."""
         if self.audit is not None:
             self.missed()
             self.audit.first = self._sweep.space.n
+            self.audit.settled = min(self.audit.settled, kept - self._goal.k)
 
     def _slack(self, audit: Audit) -> float:
         """How far values may differ that count as equal."""
         noise = self._sweep.noise
         return (max(self._goal.tol, noise) + 10 * noise) * audit.largest
 
+    def _settled(self, found: Found) -> int:
+        """How many Ritz values of those that are kept, the set aside, have settled."""
+        kept = ranking(found.ritz.theta, self._goal.which)[: len(self._sweep.multiplied)]
+        others = np.setdiff1d(kept, found.chosen)
+        return int((found.ritz.residuals[others] <= self._tight(found)).sum())
+
+    def _tight(self, found: Found) -> float:
+        """The residual of a value that has settled."""
+        return max(found.limit, _SETTLED * found.ritz.largest)
+
     def _reach(self, found: Found) -> NDArray[np.float64]:
-        """How far Ritz values outside the set may still move; 0 for those that have settled."""
-        reach = found.ritz.residuals
-        reach[found.chosen] = 0.0
-        reach[reach <= max(found.limit, _SETTLED * found.ritz.largest)] = 0.0
+        """
+        How far rivals of the set may still move; 0 for those that have settled, and all others.
+
+        Rivals are the most wanted values outside the set: as many as had settled before the
+        audit, which the fresh direction has no part in, and one more, which is the first that it
+        brings up. (Of each end, where both are wanted.) Of what comes after that, nothing settles
+        for long.
+        """
+        assert self.audit is not None
+        order = ranking(found.ritz.theta, self._goal.which)
+        others = order[~np.isin(order, found.chosen)]
+        ends = 2 if self._goal.which == "BE" else 1
+        rivals = others[: ends * (self.audit.settled + 1)]
+        reach = np.zeros(len(order))
+        reach[rivals] = found.ritz.residuals[rivals]
+        reach[reach <= self._tight(found)] = 0.0
         return reach
 
     def _may_be_beaten(self, found: Found) -> bool:
-        """Whether a Ritz value outside the set could still, within its residual, get into it."""
+        """Whether a rival could still, within its residual, get into the set."""
         theta, reach = found.ritz.theta, self._reach(found)
         return not self.is_a_tie(np.sort(theta + reach), np.sort(theta - reach))
 

@@ -54,7 +54,12 @@ def matrices(
 def tridiagonal(
     rows: list[Row], leftover: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Alpha and beta, each (m,), of rows that were multiplied one after the other."""
+    """
+    Alpha and beta, each (m,), of rows that were multiplied one after the other.
+
+    ``beta[j]`` couples row j to row j + 1, 0 where that is a fresh direction; the last one is the
+    norm of what is left over.
+    """
     alpha = np.array([row.alpha for row in rows if row.alpha is not None], dtype=np.float64)
     beta = [float(row.coupling[-1]) if len(row.coupling) else 0.0 for row in rows[1:]]
     return alpha, np.array([*beta[: len(alpha) - 1], leftover])

@@ -57,7 +57,6 @@ class Search:
         self.rng = rng
         self._watch = watch
         self.steps = 0
-        self.restarts = 0
         self.next_look = goal.k
         self.settled = 0  # how many of the wanted pairs had converged at the last look
         self.done = False
@@ -86,10 +85,16 @@ class Search:
             ritz = rayleigh_ritz(sweep)
             if over or len(ritz.theta) >= goal.k:
                 found, converged = self.judge(ritz)
-                if self._is_done(found, converged) or exhausted:
+                good, auditing = bool(converged[found.chosen].all()), self.check.audit is not None
+                done = good and not goal.audit
+                if auditing:
+                    done = self.check.is_over(found, good, self.steps)
+                if done or exhausted:
                     return self._final(found, exhausted)
                 if over:
                     return replace(found, stopped=stopped)
+                if good and not auditing:
+                    self._open_check(found)
                 self._turn_to_largest_leak(found, converged)
             multiplied = len(sweep.multiplied)
             if multiplied >= goal.ncv:
@@ -130,19 +135,14 @@ class Search:
             # A newcomer at the border, or next to a pair of the set: prefer what has converged.
             chosen = settled[ranking(ritz.theta[settled], which)[:k]]
         self.settled = int(converged[chosen].sum())
-        return Found(ritz, chosen, limit, self.steps, self.restarts), converged
+        return Found(ritz, chosen, limit, self.steps, self.sweep.restarts), converged
 
-    def _is_done(self, found: Found, converged: NDArray[np.bool_]) -> bool:
-        """Whether the set has converged and has been checked; opens the check."""
-        good, goal = bool(converged[found.chosen].all()), self.goal
-        if self.check.audit is not None:
-            return self.check.is_over(found, good, self.steps)
-        if good and goal.audit:
-            room = goal.ncv - STEPS  # for the fresh direction
-            if len(self.sweep.multiplied) > room and goal.ncv < self.sweep.size:
-                self._restart(found.ritz, room)
-            self.check.open(found, self.steps)
-        return good and not goal.audit
+    def _open_check(self, found: Found) -> None:
+        """The set has converged: is it complete?"""
+        room = self.goal.ncv - STEPS  # for the fresh direction
+        if len(self.sweep.multiplied) > room and self.goal.ncv < self.sweep.size:
+            self._restart(found.ritz, room)
+        self.check.open(found, self.steps)
 
     def _final(self, found: Found, exhausted: bool) -> Found:
         """What is returned when nothing more is to be done."""
@@ -173,9 +173,8 @@ class Search:
         settled = int((ritz.residuals[order[:k]] <= self._limit(ritz)).sum())
         keep = k + min(max(settled, (room - 2 * k) // 4), (room - k) // 2)
         kept = order[: max(k, min(keep, most))]
-        self.check.before_restart()
+        self.check.before_restart(len(kept))
         self.sweep.restart(ritz.theta[kept], ritz.S[kept])
-        self.restarts += 1
         return len(kept)
 
     def _limit(self, ritz: Ritz) -> float:

@@ -80,13 +80,13 @@ def solve(
         sweep.join(start)
     search = Search(product, sweep, goal, means.rng, means.watch)
     if means.checkpoint is None:
-        return collected(search.run(), sweep)
+        return collected(search.run(), sweep, goal)
     with means.checkpoint.of(search):
         found = search.run()
-    return collected(found, sweep)
+    return collected(found, sweep, goal)
 
 
-def collected(found: Found, sweep: Sweep) -> tuple[EigenResult, torch.Tensor]:
+def collected(found: Found, sweep: Sweep, goal: Goal) -> tuple[EigenResult, torch.Tensor]:
     """The chosen pairs in ascending order, and their vectors as rows."""
     found = replace(found, chosen=np.sort(found.chosen))
     residuals = found.ritz.residuals[found.chosen]
@@ -94,7 +94,7 @@ def collected(found: Found, sweep: Sweep) -> tuple[EigenResult, torch.Tensor]:
         eigenvalues=found.ritz.theta[found.chosen],
         eigenvectors=None,
         residuals=residuals,
-        error_bounds=error_bounds(found, sweep.noise * sweep.scale),
+        error_bounds=error_bounds(found, sweep.noise * sweep.scale, goal.which),
         converged=residuals <= found.limit,
         complete=found.complete,
         miss_probability=found.miss_probability,

@@ -17,6 +17,8 @@ from hessop.krylov.storage import Storage
 
 # What is left after orthogonalisation counts as nothing below this multiple of eps * scale.
 _BREAKDOWN = 10.0
+# Each restart rounds all rows, to about this multiple of eps.
+_RESTART = 5.0
 # Asymmetry beyond this cannot be rounding or noise of a symmetric operator.
 _ASYMMETRY = 1e-2
 # Below this share of the scale a leftover is orthogonalised once more.
@@ -61,6 +63,8 @@ class Sweep:
         The rows not multiplied yet, the next one last.
     scale : float
         The largest ``||A v||`` so far, a lower bound of ``||A||``.
+    restarts : int
+        How often all rows were recombined.
     asymmetry, leftover : float
         The largest norm of coefficients that symmetry says are zero; that of the last leftover.
     policy : Constant or Selective
@@ -83,6 +87,7 @@ class Sweep:
         self.rows: list[Row] = []
         self.waiting: list[int] = []
         self.scale = 0.0
+        self.restarts = 0
         self.asymmetry = 0.0
         self._floor = floor
         self.leftover = 0.0
@@ -105,11 +110,12 @@ class Sweep:
         """
         What cannot be told from nothing, relative to `scale`.
 
-        The coefficients that symmetry says are zero, what counts as breakdown, or what is known
-        of the products.
+        The coefficients that symmetry says are zero, what counts as breakdown and the rounding of
+        restarts, which adds up at random, or what is known of the products.
         """
         seen = self.asymmetry / self.scale if self.scale else 0.0
-        return max(_BREAKDOWN * self.space.eps, self._floor, seen)
+        rounding = _BREAKDOWN + _RESTART * math.sqrt(self.restarts)
+        return max(rounding * self.space.eps, self._floor, seen)
 
     @property
     def size(self) -> int:
@@ -182,12 +188,7 @@ class Sweep:
         return matrices(self.rows, self.waiting)
 
     def tridiagonal(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """
-        Coefficients alpha and beta of a sweep that was never restarted, each of shape (m,).
-
-        ``beta[j]`` couples row j to row j + 1, 0 where that is a fresh direction; the last one is
-        the norm of what is left over.
-        """
+        """Coefficients alpha and beta of a sweep that was never restarted."""
         return tridiagonal(self.rows, self.leftover)
 
     def release(self) -> None:
@@ -203,9 +204,9 @@ class Sweep:
     def restart(self, theta: NDArray[np.float64], S: NDArray[np.float64]) -> None:
         """Replace E by Ritz vectors: values theta (k,), coefficients S (k, E)."""
         self.policy = self.policy.unconditional()
+        self.restarts += 1
         _, C = self.projection()
-        waiting = np.zeros((len(self.waiting), len(self.rows)))
-        waiting[np.arange(len(self.waiting)), self.waiting] = 1.0
+        waiting = np.eye(len(self.rows))[self.waiting]
         self.basis.replace(np.vstack([self.spread(S), waiting]))
         self.rows = [Row(float(t)) for t in theta]
         self.waiting = list(range(len(theta), len(theta) + len(waiting)))

@@ -32,7 +32,7 @@ class LanczosState:
     def __init__(self, search: Search) -> None:
         self._search = search
         self.n_matvec = search.steps
-        self.n_restart = search.restarts
+        self.n_restart = search.sweep.restarts
         self.auditing = search.check.audit is not None
 
     @cached_property

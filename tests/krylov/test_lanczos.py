@@ -48,13 +48,14 @@ def assert_honest(result, A, exact, eps, *, tol=0.0):
     # that is orthogonal to rounding, so that the error grows with the number of restarts.
     assert orthonormality(result.eigenvectors) <= (50 + 2 * result.n_restart) * eps
     # The Lanczos relation holds to the rounding of a product (about 10 eps ||A|| here) and of
-    # the Ritz vector.
-    slack = 30 * eps * scale
+    # the Ritz vector, and to that of restarts, which the noise states.
+    noise = result.noise * scale
+    slack = 20 * eps * scale + noise
     residuals = measured(A, *result)
     assert np.abs(residuals - result.residuals).max() <= slack
-    assert (distances(result.eigenvalues, exact) <= result.error_bounds + slack / 2).all()
-    noise = result.noise * scale
-    assert noise <= 50 * eps * scale  # of a clean operator, it is a multiple of rounding
+    assert (distances(result.eigenvalues, exact) <= result.error_bounds + 10 * eps * scale).all()
+    # of a clean operator, it is a multiple of rounding
+    assert noise <= (50 + 5 * np.sqrt(result.n_restart)) * eps * scale
     limit = max(tol * scale, noise)
     assert (result.residuals[result.converged] <= limit * (1 + 1e-6)).all()
     return limit, noise
@@ -84,11 +85,11 @@ def test_set_is_complete_and_honest_on_hostile_spectra(data):
     )
     assert v0 is None or v0.tobytes() == before
     limit, noise = assert_honest(result, A, problem.exact, problem.eps, tol=tol)
-    assert (hessop.ConvergenceWarning in seen) == (not result.converged.all())
+    assert (hessop.ConvergenceWarning in seen) == (not (result.converged.all() and result.complete))
     if ncv is None:  # with room for all n vectors the Krylov space is exhausted at the latest
-        assert result.converged.all()
+        assert result.complete
         assert result.n_matvec <= n + 15
-    if result.converged.all():
+    if result.complete:
         # Members of a cluster nearer to each other than the limit are one to the solver, and
         # what the audit takes for a tie is 10 times the noise.
         assert_wanted(result.eigenvalues, problem.exact, which, k, limit + 12 * noise)
