@@ -14,11 +14,11 @@ from hessop.krylov.wanted import Which, keys, ranking
 SHARE, STEPS = 0.2, 15
 """
 A check spends this share of the products, or this many where that is more; up to twice as much
-where it is about to show something, and four times where an earlier one has shown something.
+where it is about to show something.
 """
 
 SURE = 1e-3
-"""Where something was missed once, a check goes on until more is as improbable as this."""
+"""After a start that says little, a check goes on until a miss is as improbable as this."""
 
 
 def room(k: int, n: int) -> int:

@@ -32,7 +32,7 @@ _SHARE = 0.1
 # A product that differs by more than this multiple of the noise is another operator's.
 _SAME = 100.0
 _SEARCH = ("steps", "next_look", "settled")
-_CHECK = ("blind", "warned", "proven", "missing")
+_CHECK = ("blind", "proven", "missing")
 _SWEEP = ("waiting", "scale", "restarts", "asymmetry", "leftover")
 
 

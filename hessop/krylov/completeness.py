@@ -38,8 +38,6 @@ class Completeness:
     blind : bool
         Whether an audit may not end before its own values have settled, for the search so far
         says little: its start was next to an eigenvector, or its Krylov space was exhausted.
-    warned : bool
-        Whether an audit has shown that something was missing.
     proven : bool
         Whether the last audit was carried through.
     missing : float
@@ -52,7 +50,6 @@ class Completeness:
         self._rng = rng
         self.audit: Audit | None = None
         self.blind = False
-        self.warned = False
         self.proven = True
         self.missing = 1.0
 
@@ -73,6 +70,7 @@ class Completeness:
             length = set_aside
         # So short a sweep started next to an eigenvector, maybe of another eigenvalue.
         self.blind |= steps < 2 * auditing.STEPS
+        self.proven = True
         values = found.ritz.theta[found.chosen]
         self.audit = Audit(
             keys(values, self._goal.which),
@@ -80,7 +78,7 @@ class Completeness:
             found.ritz.largest,
             begun=steps,
             end=steps + length,
-            latest=steps + (4 if self.warned else 2) * length,
+            latest=steps + 2 * length,
             set_aside=set_aside,
             first=first,
             settled=self._settled(found),
@@ -95,21 +93,9 @@ class Completeness:
         return self._sweep.waiting[0]
 
     def followed(self, steps: int, went_on: bool) -> None:
-        """A step in the fresh direction is done: has it shown all it can, or more to come?"""
-        audit = self.audit
-        if audit is None:
-            return
-        if not went_on:  # every eigenvalue that the direction can show has been seen
-            audit.end = steps + audit.set_aside
-        elif self._doubts and steps == audit.end - audit.set_aside < audit.latest:
-            audit.end += auditing.STEPS // 3
-
-    @property
-    def _doubts(self) -> bool:
-        """Whether something was missed once, and may well be again."""
-        if self.audit is None or self.audit.first >= self._sweep.space.n:
-            return False  # nothing more can be said after a restart
-        return self.warned and not self.blind and self.missed() > auditing.SURE
+        """A step in the fresh direction is done: has it shown all that it can?"""
+        if self.audit is not None and not went_on:
+            self.audit.end = steps + self.audit.set_aside
 
     def is_a_tie(self, *values: NDArray[np.float64]) -> bool:
         """Whether any of these, ascending, would be the set under audit."""
@@ -122,7 +108,7 @@ class Completeness:
         """Whether the audit is at its end; it is dropped when it has shown something."""
         audit = self.audit
         if not self.is_a_tie(found.ritz.theta):
-            self.audit, self.missing, self.warned = None, 1.0, True
+            self.audit, self.missing = None, 1.0
         if not good or self.audit is None or audit is None or not self.is_due(steps):
             return False
         border, slack = borders(audit.values, self._goal.which), self._slack(audit)

@@ -73,8 +73,9 @@ def lanczos(
         changed a little since, is a warm start. Default: random. Not written.
     ncv : int, optional
         Most Lanczos vectors before a restart, ``k < ncv <= n``. Default: as many as fit into
-        half of the free memory that `basis` names, for a larger basis needs fewer products. The
-        check of `verify` takes ``k + 15`` where `ncv` is less.
+        half of the free memory that `basis` names (of the host's, where that is a disk), for a
+        larger basis needs fewer products. The check of `verify` takes ``k + 15`` where `ncv` is
+        less.
     maxiter : int, optional
         Most products, at least `k`. Default ``10 * n``, at least 100.
     tol : float, optional
