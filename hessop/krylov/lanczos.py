@@ -207,7 +207,16 @@ def lanczos(
         len(starts),
     )
     watcher = Watcher(callback, progress)
-    means = Means(starts, locked, generator, reorth, where, watcher, preconditioner=preconditioner)
+    means = Means(
+        starts,
+        locked,
+        generator,
+        reorth,
+        where,
+        watcher,
+        random=v0 is None,
+        preconditioner=preconditioner,
+    )
     if checkpoint is not None:
         key = call_key(goal, reorth, where.dtype, ncv, locked)
         means = replace(means, checkpoint=Checkpoint(checkpoint, product, key))

@@ -72,7 +72,8 @@ def solve_pencil(problem: Pencil, asked: Asked) -> EigenResult:
         room = _validation.basis_size(asked.ncv, k, n)
     most = max(10 * n, 100) if asked.products is None else asked.products
     goal = Goal(k, wanted(asked.which), asked.tol, max(room, audit.room(k, n)), most, True)
-    means = Means(start_vectors(space, asked.v0, lock, generator, None), lock, generator)
+    starts = start_vectors(space, asked.v0, lock, generator, None)
+    means = Means(starts, lock, generator, random=asked.v0 is None)
     result, rows = solve(problem.product, space, goal, means)
     w = problem.back(result.eigenvalues)
     order = np.argsort(w, kind="stable")

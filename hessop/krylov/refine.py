@@ -42,7 +42,7 @@ def solve_refined(
     )
     warm = replace(first, eigenvectors=rows.T)
     starts = start_vectors(space, warm, means.lock, means.rng, goal.block)
-    means = replace(means, starts=starts, storage=None, checkpoint=None)
+    means = replace(means, starts=starts, random=False, storage=None, checkpoint=None)
     second, rows = solve(product, space, fine, means)
     return replace(
         second,

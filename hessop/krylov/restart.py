@@ -41,6 +41,8 @@ class Search:
         For fresh directions.
     watch : callable, optional
         Called with the search after each step; True ends it.
+    random : bool, optional
+        Whether the start is random, and so next to no eigenvector.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Search:
         goal: Goal,
         rng: np.random.Generator,
         watch: Watch = lambda search: False,
+        random: bool = False,
     ) -> None:
         self._product = product
         self.sweep = sweep
@@ -60,7 +63,7 @@ class Search:
         self.next_look = goal.k
         self.settled = 0  # how many of the wanted pairs had converged at the last look
         self.done = False
-        self.check = Completeness(sweep, goal, rng)
+        self.check = Completeness(sweep, goal, rng, random)
         # called before each step, where all that is known is in attributes
         self.save: Callable[[Search], None] = lambda search: None
 

@@ -41,6 +41,8 @@ class Means:
         Where the basis lies.
     watch : callable
         As `Search` takes it.
+    random : bool
+        Whether the starts are random.
     checkpoint : Checkpoint or None
         Where the state is kept, and found.
     preconditioner : LinearOperator or None
@@ -53,6 +55,7 @@ class Means:
     reorth: str = "double"
     storage: Storage | None = None
     watch: Watch = lambda search: False
+    random: bool = False
     checkpoint: Checkpoint | None = None
     preconditioner: Any = None
 
@@ -78,7 +81,7 @@ def solve(
     )
     for start in more:
         sweep.join(start)
-    search = Search(product, sweep, goal, means.rng, means.watch)
+    search = Search(product, sweep, goal, means.rng, means.watch, means.random)
     if means.checkpoint is None:
         return collected(search.run(), sweep, goal)
     with means.checkpoint.of(search):
