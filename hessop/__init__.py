@@ -1,10 +1,11 @@
 """The curvature of a neural network as a SciPy LinearOperator."""
 
 from hessop import synthetic as synthetic
-from hessop._results import ConfidenceInterval as ConfidenceInterval
+from hessop._estimates import ConfidenceInterval as ConfidenceInterval
+from hessop._estimates import DiagonalEstimate as DiagonalEstimate
+from hessop._estimates import Estimate as Estimate
 from hessop._results import ConvergenceWarning as ConvergenceWarning
 from hessop._results import EigenResult as EigenResult
-from hessop._results import Estimate as Estimate
 from hessop._results import NoConvergence as NoConvergence
 from hessop._results import PrecisionWarning as PrecisionWarning
 from hessop._results import Tridiagonal as Tridiagonal
@@ -24,5 +25,7 @@ from hessop.operators import TorchOperator as TorchOperator
 from hessop.operators import aslinearoperator as aslinearoperator
 from hessop.operators import deflate as deflate
 from hessop.quadrature import SpectralDensity as SpectralDensity
+from hessop.quadrature import diagonal as diagonal
+from hessop.quadrature import layer_traces as layer_traces
 from hessop.quadrature import slq as slq
 from hessop.quadrature import trace as trace

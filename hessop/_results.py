@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackNoConvergence
-from scipy.stats import t as student_t
 
 from hessop import _validation
 
@@ -159,63 +158,3 @@ class Tridiagonal:
     def _block(self, m: int | None) -> int:
         size = len(self.alpha)
         return size if m is None else _validation.integer("m", m, 1, size)
-
-
-class ConfidenceInterval(NamedTuple):
-    """An interval, with SciPy's field names ``low`` and ``high``."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """
-    The mean of independent samples, with its error. ``float(e)`` is the estimate.
-
-    Attributes
-    ----------
-    samples : ndarray of float64, shape (s,)
-        One unbiased value per probe.
-    n_matvec : int
-        Products spent, of one vector each.
-    """
-
-    samples: NDArray[np.float64]
-    n_matvec: int
-
-    @property
-    def estimate(self) -> float:
-        """The mean of the samples."""
-        return float(np.mean(self.samples))
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of the mean, ``std(ddof=1) / sqrt(s)``; NaN for one sample."""
-        s = len(self.samples)
-        return float(np.std(self.samples, ddof=1) / np.sqrt(s)) if s > 1 else float("nan")
-
-    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
-        """
-        Student's interval for the mean over all possible probes.
-
-        Parameters
-        ----------
-        confidence_level : float, optional
-            Between 0 and 1. Default 0.95.
-
-        Returns
-        -------
-        ConfidenceInterval
-            ``low`` and ``high``; NaN for one sample, of no width where all samples agree.
-        """
-        confidence_level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)
-        s, error = len(self.samples), self.standard_error
-        if s < 2:
-            return ConfidenceInterval(float("nan"), float("nan"))
-        half = error * float(student_t.ppf(0.5 + confidence_level / 2, s - 1))
-        return ConfidenceInterval(self.estimate - half, self.estimate + half)
-
-    def __float__(self) -> float:
-        """The estimate."""
-        return self.estimate

@@ -12,7 +12,8 @@ import scipy.stats
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence
 
 import hessop
-from hessop._results import ConfidenceInterval, EigenResult, Estimate, NoConvergence, Tridiagonal
+from hessop._estimates import ConfidenceInterval, Estimate
+from hessop._results import EigenResult, NoConvergence, Tridiagonal
 
 
 def eigen_result():

@@ -206,16 +206,15 @@ class Sweep:
         self.policy = self.policy.unconditional()
         self.restarts += 1
         _, C = self.projection()
-        waiting = np.eye(len(self.rows))[self.waiting]
-        self.basis.replace(np.vstack([self.spread(S), waiting]))
+        self.basis.replace(np.vstack([self.spread(S), np.eye(len(self.rows))[self.waiting]]))
         self.rows = [Row(float(t)) for t in theta]
-        self.waiting = list(range(len(theta), len(theta) + len(waiting)))
+        self.waiting = list(range(len(theta), len(theta) + len(self.waiting)))
         self.rows += [Row(None, 0, coupling) for coupling in C @ S.T]
 
     def _coefficients(self, row: Row, alpha: torch.Tensor, w: torch.Tensor) -> tuple[float, ...]:
         """What the selective policy needs: alpha, beta and the coupling to the row before."""
-        alpha_beta = torch.stack([alpha, self.space.norm(w)]).tolist()
-        return (*alpha_beta, float(row.coupling[-1]) if len(row.coupling) else 0.0)
+        before = float(row.coupling[-1]) if len(row.coupling) else 0.0
+        return (*torch.stack([alpha, self.space.norm(w)]).tolist(), before)
 
     @staticmethod
     def _purge(w: torch.Tensor, basis: Basis) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Room 4: tridiagonal matrices become densities and traces."""
 
 from hessop.quadrature.density import SpectralDensity as SpectralDensity
+from hessop.quadrature.diagonal import diagonal as diagonal
+from hessop.quadrature.layers import layer_traces as layer_traces
 from hessop.quadrature.slq import slq as slq
 from hessop.quadrature.trace import trace as trace

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from hessop import _validation
-from hessop._results import Estimate
+from hessop._estimates import Estimate
 
 _POINTS = 512  # points of x that are evaluated at a time
 

@@ -10,19 +10,36 @@ import torch
 from hessop import _memory, _validation
 from hessop._space import LocalSpace, children
 
-DISTRIBUTIONS = ("rademacher", "gaussian")
+DISTRIBUTIONS = ("rademacher", "gaussian", "sphere")
+
+
+def room(space: LocalSpace, rows_each: int) -> int:
+    """How many probes fit into half the free memory, where each needs so many vectors."""
+    each = rows_each * space.n * space.dtype.itemsize
+    return max(1, _memory.available_bytes(space.device) // 2 // each)
 
 
 def blocks(
-    space: LocalSpace, count: int, distribution: str, rng: Any, rows_each: int
+    space: LocalSpace, count: int, distribution: str, rng: Any, rows_each: int, first: int = 0
 ) -> Iterator[torch.Tensor]:
     """
-    `count` probes in blocks (k, n), as many at a time as fit into half the free memory.
+    `count` probes in blocks (k, n), as many at a time as there is `room` for.
 
-    `rows_each` is how many vectors one probe will need while its block is worked on.
+    With `first`, blocks are that large, then as large as all before together: to look at what
+    they show in between.
     """
-    each = rows_each * space.n * space.dtype.itemsize
-    width = max(1, _memory.available_bytes(space.device) // 2 // each)
     generators = children(_validation.rng(rng), count)
-    for a in range(0, count, width):
-        yield torch.stack([space.draw(g, distribution) for g in generators[a : a + width]])
+    width, a = room(space, rows_each), 0
+    while a < count:
+        size = min(width, count - a, max(first, a) if first else count)
+        yield torch.stack([drawn(space, g, distribution) for g in generators[a : a + size]])
+        a += size
+
+
+def drawn(space: LocalSpace, rng: Any, distribution: str) -> torch.Tensor:
+    """One probe, ``E[z z^T] = I``; "sphere" is a uniform direction of length ``sqrt(n)``."""
+    if distribution != "sphere":
+        return space.draw(rng, distribution)
+    z = space.draw(rng, "gaussian")
+    z *= space.n**0.5 / float(space.norm(z))
+    return z
