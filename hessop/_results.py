@@ -64,9 +64,10 @@ class EigenResult:
         the noise seen in the products; less, by the square of the residual over the gap, where
         the set is complete and the gap to its neighbours is known.
     converged : ndarray of bool, shape (k,)
-        Whether the residual is below ``max(tol, noise) * max|w|``.
+        Whether the residual is at most ``max(tol, noise) * scale``.
     complete : bool
-        Whether a check found that no eigenvalue of the set is missing; False without a check.
+        Whether a check for missing eigenvalues was carried through and found none; False without
+        one. What it proves is `miss_probability`.
     miss_probability : float
         A bound, over random directions, on the probability that the check overlooked one that is
         orthogonal to all that was searched; 1 where nothing is known.
@@ -75,7 +76,10 @@ class EigenResult:
     n_restart : int
         How often the basis was full and was restarted.
     noise : float
-        What products were seen, or are known, to be wrong by, relative to the largest.
+        What products were seen, or are known, to be wrong by, relative to `scale`.
+    scale : float
+        The size of the operator that tolerances are relative to: the largest Ritz value in
+        magnitude, of the set or beside it.
     method : str
         How the pairs were computed.
     """
@@ -90,6 +94,7 @@ class EigenResult:
     n_restart: int
     miss_probability: float = 1.0
     noise: float = 0.0
+    scale: float = 0.0
     method: str = "lanczos"
 
     def __iter__(self) -> Iterator[Any]:

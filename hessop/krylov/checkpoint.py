@@ -24,6 +24,7 @@ from hessop.krylov.basis import Basis
 from hessop.krylov.goal import Goal
 from hessop.krylov.projection import Row
 from hessop.krylov.restart import Search
+from hessop.krylov.rounding import Rounding
 from hessop.krylov.wanted import Nearest
 
 _VERSION = 1
@@ -33,14 +34,14 @@ _SHARE = 0.1
 _SAME = 100.0
 _SEARCH = ("steps", "next_look", "settled")
 _CHECK = ("blind", "proven", "missing")
-_SWEEP = ("waiting", "scale", "restarts", "asymmetry", "leftover")
+_SWEEP = ("waiting", "leftover")
 
 
 def call_key(
     goal: Goal, reorth: str, dtype: torch.dtype, ncv: int | None, lock: Basis
 ) -> dict[str, Any]:
     """What has to be the same in two calls for one to go on where the other left off."""
-    which = goal.which if isinstance(goal.which, (str, Nearest)) else "a function"
+    which = goal.which if isinstance(goal.which, (str, Nearest)) else _named(goal.which)
     locked = hashlib.sha256()
     for rows in lock.bits():
         locked.update(rows.tobytes())
@@ -55,6 +56,14 @@ def call_key(
         "basis_dtype": str(dtype),
         "lock": locked.hexdigest(),
     }
+
+
+def _named(function: Any) -> str:
+    """A function by name, and by what it does as far as Python tells."""
+    code = getattr(function, "__code__", None)
+    does = b"" if code is None else code.co_code + repr((code.co_consts, code.co_names)).encode()
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{name}, {hashlib.sha256(does).hexdigest()[:16]}"
 
 
 class RefusedError(ValueError):
@@ -73,6 +82,11 @@ class Checkpoint:
         What is multiplied with.
     key : dict
         What must be the same in the call that goes on: arguments, by name.
+
+    Attributes
+    ----------
+    last : bool
+        Whether the file is to go when the search has reached its goal.
     """
 
     def __init__(self, path: Any, product: Product, key: dict[str, Any]) -> None:
@@ -83,6 +97,7 @@ class Checkpoint:
                     "checkpoint", "be a file in a folder that exists", repr(str(path))
                 )
             )
+        self.last = True
         self._product = product
         self._key = {"n": product.n, "dtype": str(product.dtype), **key}
         self._written, self._cost = time.monotonic(), 0.0
@@ -98,7 +113,8 @@ class Checkpoint:
             self._restore(search)
         search.save = self._save
         yield
-        if search.settled == search.goal.k and (search.done or not search.goal.audit):
+        done = search.settled == search.goal.k and (search.done or not search.goal.audit)
+        if done and self.last:
             self.path.unlink(missing_ok=True)
         else:
             self._write(search)
@@ -152,6 +168,7 @@ class Checkpoint:
         """One product, of a vector whose product is known."""
         sweep = search.sweep
         row = sweep.multiplied[0]
+        rounding = sweep.rounding
         w = self._product.matmat(sweep.basis.row(row)[None])[0]
         seen = sweep.basis.project(w).cpu().numpy()
         T, C = sweep.projection()
@@ -161,9 +178,9 @@ class Checkpoint:
         coupled[0] = True
         off = (seen[[*sweep.multiplied, *sweep.waiting]] - known)[coupled]
         difference = float(np.linalg.norm(off))
-        if difference > _SAME * sweep.noise * sweep.scale:
+        if difference > _SAME * rounding.noise * rounding.scale:
             raise self._refused(
-                f"one of another operator: a product differs by {difference / sweep.scale:.1e}, "
+                f"one of another operator: a product differs by {difference / rounding.scale:.1e}, "
                 "relatively"
             )
 
@@ -191,6 +208,7 @@ def _taken(search: Search) -> tuple[dict[str, Any], dict[str, Any]]:
         "check": {name: getattr(search.check, name) for name in _CHECK},
         "sweep": {name: getattr(sweep, name) for name in _SWEEP},
         "policy": sweep.policy.state(),
+        "rounding": vars(sweep.rounding),
         "audit": None if audit is None else vars(audit),
         "ncv": search.goal.ncv,  # by default what was free then
         "rng": search.rng.bit_generator.state,
@@ -215,7 +233,8 @@ def _fill(search: Search, state: dict[str, Any], arrays: Any) -> None:
         setattr(search.check, name, state["check"][name])
     for name in _SWEEP:
         setattr(sweep, name, state["sweep"][name])
-    sweep.policy = reorthogonalization.restored(state["policy"], sweep.space.eps, sweep.space.n)
+    sweep.rounding = Rounding(**state["rounding"])
+    sweep.policy = reorthogonalization.restored(state["policy"], sweep.space.n)
     audit = state["audit"]
     if audit is not None:
         arrays_of = {name: np.array(audit[name]) for name in ("keys", "values")}

@@ -149,7 +149,7 @@ class Completeness:
 
     def _slack(self, audit: Audit) -> float:
         """How far values may differ that count as equal."""
-        noise = self._sweep.noise
+        noise = self._sweep.rounding.noise
         return (max(self._goal.tol, noise) + 10 * noise) * audit.largest
 
     def _settled(self, found: Found) -> int:

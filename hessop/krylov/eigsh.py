@@ -10,7 +10,7 @@ import torch
 from scipy.sparse.linalg import aslinearoperator
 
 from hessop import _exchange, _validation
-from hessop._results import EigenResult, NoConvergence
+from hessop._results import EigenResult, NoConvergence, PrecisionWarning
 from hessop.krylov.pencil import MODES, pencil
 from hessop.krylov.problems import Asked, solve_hermitian, solve_pencil, solve_standard
 from hessop.krylov.wanted import WHICH
@@ -102,6 +102,8 @@ def eigsh(
     -----
     RuntimeWarning
         If ``k >= n``.
+    PrecisionWarning
+        If `tol` lies below the noise of the products.
 
     See Also
     --------
@@ -129,6 +131,8 @@ def eigsh(
     _validation.choice("which", which, (*WHICH, "SM"))
     _validation.choice("mode", mode, MODES)
     tol = _validation.number("tol", tol, 0.0)
+    if sigma is not None:
+        sigma = _validation.number("sigma", sigma, -np.inf)
     _check_together(M, sigma, Minv, OPinv, mode)
     is_complex = _exchange.is_complex(getattr(A, "dtype", None))
     if is_complex:
@@ -143,8 +147,15 @@ def eigsh(
     elif M is None and sigma is None:
         result = solve_standard(A, asked)
     else:
-        transformed = pencil(A, M, sigma, Minv, OPinv, mode, tol)
+        transformed = pencil(_host(A), _host(M), sigma, Minv, OPinv, mode, tol)
         result = solve_pencil(transformed, asked)
+    if M is None and sigma is None and 0 < tol < result.noise:
+        warnings.warn(
+            f"`tol` must not lie below the noise of the products; got {tol:.1e}, and "
+            f"{result.noise:.1e} was used. Use tol=0, or a float64 operator.",
+            PrecisionWarning,
+            stacklevel=2,
+        )
     dtype = np.dtype(A.dtype) if is_complex else _exchange.numpy_dtype(enter(A)[0].dtype)
     w, v = result.eigenvalues.astype(np.zeros(0, dtype).real.dtype), result.eigenvectors
     _check_converged(result, k, w, v)
@@ -165,8 +176,8 @@ def _check_together(M: Any, sigma: Any, Minv: Any, OPinv: Any, mode: str) -> Non
         wrong = ("OPinv", "be None without sigma")
     elif Minv is not None and (M is None or sigma is not None):
         wrong = ("Minv", "be None without M, and with sigma")
-    elif mode != "normal" and sigma is None:
-        wrong = ("mode", 'be "normal" without sigma')
+    elif mode != "normal" and not sigma:
+        wrong = ("mode", 'be "normal" without sigma, or with sigma=0')
     if wrong is not None:
         got = repr(mode) if wrong[0] == "mode" else "an operator"
         raise ValueError(_validation.message(*wrong, got))
@@ -174,7 +185,8 @@ def _check_together(M: Any, sigma: Any, Minv: Any, OPinv: Any, mode: str) -> Non
 
 def _count(k: Any, n: int) -> int:
     """`k`, at most n."""
-    asked = _validation.eigenvalue_count(k, max(n, k) if isinstance(k, int) else n)
+    whole = isinstance(k, (int, np.integer)) and not isinstance(k, bool)
+    asked = _validation.eigenvalue_count(k, max(n, int(k)) if whole else n)
     if asked >= n:
         warnings.warn(
             f"`k` must satisfy k < n where some eigenvalues are wanted; got k={asked}, n={n}. "
@@ -196,7 +208,12 @@ def _complex_operator(A: Any, M: Any, sigma: Any) -> Any:
                 "Use scipy.sparse.linalg.eigsh.",
             )
         )
-    return aslinearoperator(A.numpy(force=True) if isinstance(A, torch.Tensor) else A)
+    return aslinearoperator(_host(A))
+
+
+def _host(A: Any) -> Any:
+    """A tensor as an array; the rest as it is."""
+    return A.numpy(force=True) if isinstance(A, torch.Tensor) else A
 
 
 def _check_converged(result: EigenResult, k: int, w: Any, v: Any) -> None:

@@ -1,4 +1,4 @@
-"""What every Krylov algorithm is handed: a start vector and vectors to stay orthogonal to."""
+"""What a search is handed: start vectors, vectors to stay orthogonal to, and its goal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import torch
 from hessop import _exchange, _validation
 from hessop._results import EigenResult
 from hessop._space import LocalSpace
+from hessop.krylov import audit
 from hessop.krylov.basis import Basis, orthonormal
+from hessop.krylov.goal import Goal
+from hessop.krylov.storage import Storage
+from hessop.krylov.wanted import Which
 
 
 def start_vector(space: LocalSpace, v0: Any, lock: Basis, rng: np.random.Generator) -> torch.Tensor:
@@ -42,10 +46,16 @@ def start_vectors(
         columns = _validation.columns("v0", v0.eigenvectors, space.n)
         parts = [columns[:, i :: block or 1] for i in range(min(block or 1, columns.shape[1]))]
         given = [part.sum(1) for part in parts]
-    elif v0 is None or np.ndim(v0) < 2 or v0.shape[1] == 1:
-        given = [v0]
+    elif v0 is None:
+        given = [None]
     else:
-        given = list(_validation.columns("v0", v0, space.n).T)
+        v0 = v0 if isinstance(v0, torch.Tensor) else np.asarray(v0)
+        single = v0.ndim < 2 or v0.shape[1] == 1
+        given = [v0] if single else list(_validation.columns("v0", v0, space.n).T)
+        if not given:
+            raise ValueError(
+                _validation.message("v0", "have a column or more", f"shape {tuple(v0.shape)}")
+            )
     count = len(given) if block is None else block
     if len(given) > count:
         raise ValueError(
@@ -55,6 +65,31 @@ def start_vectors(
         )
     starts = [start_vector(space, v, lock, rng) for v in given]
     return starts + [start_vector(space, None, lock, rng) for _ in range(count - len(given))]
+
+
+def goal_of(
+    k: int,
+    which: Which,
+    where: Storage,
+    length: int,
+    n: int,
+    *,
+    tol: float,
+    ncv: Any,
+    maxiter: Any,
+    checked: bool,
+    block: int = 1,
+) -> Goal:
+    """
+    What is looked for, with room and products by default or as the user has it.
+
+    `length` is that of a vector, `n` the number of dimensions beside those locked.
+    """
+    room = where.basis_size(length, k, n) if ncv is None else _validation.basis_size(ncv, k, n)
+    most = max(10 * n, 100) if maxiter is None else _validation.integer("maxiter", maxiter, k)
+    return Goal(
+        k, which, tol, max(room, audit.room(k, n)) if checked else room, most, checked, block
+    )
 
 
 def locked_basis(space: LocalSpace, lock: Any) -> Basis:

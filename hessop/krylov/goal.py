@@ -24,7 +24,7 @@ class Goal:
         Relative to the largest Ritz value in magnitude.
     ncv : int
         Most rows that may be multiplied before a restart; more than k, or n. For an audit at
-        least `audit_room`.
+        least `audit.room`.
     maxiter : int
         Most products.
     audit : bool

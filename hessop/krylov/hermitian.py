@@ -9,6 +9,11 @@ import scipy.linalg
 from numpy.typing import NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from hessop.krylov.wanted import Which, ranking
+
+# What is left of ix beside x is the error of either.
+_SAME = 1e-3
+
 
 def real_form(A: Any) -> LinearOperator:
     """
@@ -27,13 +32,22 @@ def real_form(A: Any) -> LinearOperator:
 
 
 def complex_pairs(
-    A: Any, v: NDArray[Any], k: int
-) -> tuple[NDArray[np.float64], NDArray[np.complexfloating[Any, Any]]]:
-    """The k eigenpairs of A in the span of 2 k vectors of its real form; k products."""
+    A: Any, v: NDArray[Any], k: int, which: Which
+) -> tuple[NDArray[np.float64], NDArray[np.complexfloating[Any, Any]], NDArray[np.float64]]:
+    """
+    The k most wanted eigenpairs of A in the span of vectors of its real form, and residuals.
+
+    Of each pair x and ix one is left; there may be more than k, where the real set cuts through a
+    tie. A product each.
+    """
     n = A.shape[0]
-    Z = v[:n] + 1j * v[n:]
-    Q = scipy.linalg.qr(Z, mode="economic", pivoting=True)[0][:, :k]
+    Q, R, _ = scipy.linalg.qr(v[:n] + 1j * v[n:], mode="economic", pivoting=True)
+    sizes = np.abs(np.diag(R))
+    Q = Q[:, sizes > _SAME * sizes.max(initial=0.0)]
     images = np.column_stack([np.ravel(A.matvec(q)) for q in Q.T])
     H = Q.conj().T @ images
     w, Y = scipy.linalg.eigh((H + H.conj().T) / 2)
-    return w, (Q @ Y).astype(A.dtype)
+    chosen = np.sort(ranking(w, which)[:k])
+    w, x = w[chosen], Q @ Y[:, chosen]
+    residuals = np.linalg.norm(images @ Y[:, chosen] - w * x, axis=0)
+    return w, x.astype(A.dtype), residuals

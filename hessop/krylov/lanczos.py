@@ -7,23 +7,17 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from hessop import _validation
-from hessop._product import Product
 from hessop._results import EigenResult
 from hessop._space import LocalSpace
-from hessop.krylov import audit, reorthogonalization
+from hessop.krylov import reorthogonalization
 from hessop.krylov.checkpoint import Checkpoint, call_key
-from hessop.krylov.entrance import locked_basis, start_vectors
-from hessop.krylov.goal import Goal
-from hessop.krylov.inverse import solve_inverted
-from hessop.krylov.refine import solve_refined
-from hessop.krylov.solver import Means, measured, solve, warn
+from hessop.krylov.entrance import goal_of, locked_basis, start_vectors
+from hessop.krylov.solver import Means, measured, warn
 from hessop.krylov.storage import storage
-from hessop.krylov.twopass import solve_two_pass
-from hessop.krylov.wanted import Nearest, Which, wanted
+from hessop.krylov.wanted import Which, wanted
 from hessop.krylov.watching import LanczosState, Watcher
+from hessop.krylov.way import UNMEASURED, refuse_for_inverse, refuse_without_basis, way_for
 from hessop.operators import enter
 
 
@@ -77,10 +71,13 @@ def lanczos(
         larger basis needs fewer products. The check of `verify` takes ``k + 15`` where `ncv` is
         less.
     maxiter : int, optional
-        Most products, at least `k`. Default ``10 * n``, at least 100.
+        Most products of the search, at least `k`. Default ``10 * n``, at least 100. Not counted
+        are the second sweep of ``reorth="none"``, the refinement of a coarse basis, and measured
+        residuals; where ``A - sigma`` is inverted, it counts solutions.
     tol : float, optional
-        A pair counts as converged when ``||A v - w v|| <= tol * max|w|``. What lies below the
-        noise seen in the products is raised to it; 0 (default) asks for that noise.
+        A pair counts as converged when ``||A v - w v|| <= tol * scale``, where the scale is the
+        largest Ritz value in magnitude, in the set or beside it. What lies below the noise seen
+        in the products is raised to it; 0 (default) asks for that noise.
     lock : array_like, shape (n, l), optional
         Vectors to stay orthogonal to, such as eigenvectors known already: their eigenvalues do
         not appear again.
@@ -89,7 +86,8 @@ def lanczos(
         Gram-Schmidt in each step, ``max |V^T V - I|`` of a few ``eps``, without a restart (one
         pass: growing with the number of steps). "selective": passes only where the estimated loss
         reaches ``sqrt(eps)``, which is what it stays near, and with it the orthogonality of the
-        eigenvectors; double from the first restart, or fresh direction, on. "none": no basis at
+        eigenvectors and their residuals (it counts as noise); double from the first restart, or
+        fresh direction, on. "none": no basis at
         all; three vectors are held, copies that rounding makes ("ghosts") are recognised [3]_, and
         a second sweep of as many products gives the eigenvectors. Multiplicities and members of
         clusters cannot be told from ghosts then: nothing is checked, and each eigenvalue comes
@@ -191,20 +189,30 @@ def lanczos(
     k = _validation.eigenvalue_count(k, n)
     _validation.choice("reorth", reorth, reorthogonalization.METHODS)
     _validation.choice("verify", verify, ("auto", True, False))
-    _refuse_without_basis(reorth, callback=callback, checkpoint=checkpoint)
+    if reorth == "none":
+        refuse_without_basis(
+            callback=(callback, None),
+            checkpoint=(checkpoint, None),
+            progress=(progress, False),
+            ncv=(ncv, None),
+            block_size=(block_size, "auto"),
+            basis=(basis, "auto"),
+            basis_dtype=(basis_dtype, None),
+        )
     where = storage(space, basis, basis_dtype)
     block = None if block_size == "auto" else _validation.integer("block_size", block_size, 1, n)
     starts = start_vectors(space, v0, locked, generator, block)
-    checked = verify is not False and reorth != "none"
-    room = where.basis_size(space.n, k, n) if ncv is None else _validation.basis_size(ncv, k, n)
-    goal = Goal(
+    goal = goal_of(
         k,
         wanted(which, sigma),
-        _validation.number("tol", tol, 0.0),
-        max(room, audit.room(k, n)) if checked else room,
-        max(10 * n, 100) if maxiter is None else _validation.integer("maxiter", maxiter, k),
-        checked,
-        len(starts),
+        where,
+        space.n,
+        n,
+        tol=_validation.number("tol", tol, 0.0),
+        ncv=ncv,
+        maxiter=maxiter,
+        checked=verify is not False and reorth != "none",
+        block=len(starts),
     )
     watcher = Watcher(callback, progress)
     means = Means(
@@ -217,37 +225,15 @@ def lanczos(
         random=v0 is None,
         preconditioner=preconditioner,
     )
+    way = way_for(goal, n, space, means)
     if checkpoint is not None:
+        refuse_for_inverse(way, n, checkpoint)
         key = call_key(goal, reorth, where.dtype, ncv, locked)
         means = replace(means, checkpoint=Checkpoint(checkpoint, product, key))
-    way = _way(goal, n, space, means)
     with closing(watcher):
         result, rows = way(product, space, goal, means)
-    if verify is True and way in (solve, solve_two_pass):  # the others measure anyway
+    if verify is True and way in UNMEASURED:  # the others measure anyway
         result = measured(result, rows, product, space, goal.tol)
     if not watcher.stopped:
         warn(result, goal)
     return replace(result, eigenvectors=give(rows).T)
-
-
-def _way(
-    goal: Goal, n: int, space: LocalSpace, means: Means
-) -> Callable[[Product, LocalSpace, Goal, Means], tuple[EigenResult, torch.Tensor]]:
-    """What the arguments ask for."""
-    if means.reorth == "none":
-        return solve_two_pass
-    if isinstance(goal.which, Nearest) and goal.ncv < n:
-        return solve_inverted
-    assert means.storage is not None
-    return solve_refined if means.storage.dtype.itemsize < space.dtype.itemsize else solve
-
-
-def _refuse_without_basis(reorth: str, **given: Any) -> None:
-    """What a search with three vectors has nothing to offer to."""
-    for name, value in given.items():
-        if reorth == "none" and value is not None:
-            raise ValueError(
-                _validation.message(
-                    name, 'be None with reorth="none"', repr(value), 'Use reorth="double".'
-                )
-            )

@@ -20,6 +20,8 @@ from hessop.krylov.metric import MetricSpace
 from hessop.operators import aslinearoperator as face_of
 
 MODES = ("normal", "buckling", "cayley")
+# A solution that leaves more than this share of the right-hand side is none.
+_UNSOLVED = 1e-4
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,26 @@ class Pencil:
         In whose inner product it is self-adjoint.
     back : callable
         From its eigenvalues to w.
+    A, M : LinearOperator
+        The problem; M is None for the identity.
     """
 
     product: Product
     space: LocalSpace
     back: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    A: Any
+    M: Any
+
+    def errors(self, w: NDArray[np.float64], x: NDArray[Any]) -> NDArray[np.float64]:
+        """``||A x - w M x||`` relative to the sizes of its parts, for each column x."""
+        images = np.column_stack([self.A.matvec(v) for v in x.T])
+        masses = x if self.M is None else np.column_stack([self.M.matvec(v) for v in x.T])
+        sizes = np.linalg.norm(x, axis=0)
+        image, mass = np.linalg.norm(images, axis=0), np.linalg.norm(masses, axis=0)
+        size = float(np.max(image / sizes, initial=0.0))
+        left = np.linalg.norm(images - w * masses, axis=0)
+        whole = size * sizes + np.abs(w) * mass
+        return np.asarray(left / np.where(whole > 0, whole, 1.0))
 
 
 def pencil(
@@ -53,20 +70,26 @@ def pencil(
     """
     dtype = face_of(A).dtype
     a = aslinearoperator(A)
+    for name, X in (("M", M), ("Minv", Minv), ("OPinv", OPinv)):
+        if X is not None and tuple(X.shape) != a.shape:
+            raise ValueError(
+                _validation.message(name, f"have the shape of A, {a.shape}", tuple(X.shape))
+            )
     m = None if M is None else aslinearoperator(M)
     rtol = max(1e-2 * tol, 10 * float(np.finfo(dtype).eps))  # of the solutions, by MINRES
     if sigma is None:
         inverse = inverse_of(M, None, 0.0, rtol) if Minv is None else aslinearoperator(Minv)
-        return _pencil([a, inverse], m, dtype, lambda nu: nu)
+        return _pencil([a, inverse], m, dtype, lambda nu: nu, a, m)
     solve = inverse_of(A, M, sigma, rtol) if OPinv is None else aslinearoperator(OPinv)
     if mode == "buckling":
-        return _pencil([a, solve], a, dtype, lambda nu: sigma * nu / (nu - 1))
+        return _pencil([a, solve], a, dtype, lambda nu: sigma * nu / (nu - 1), a, m)
     if mode == "cayley":
         shifted = LinearOperator(
             a.shape, lambda x: a.matvec(x) + sigma * (x if m is None else m.matvec(x)), dtype=dtype
         )
-        return _pencil([shifted, solve], m, dtype, lambda nu: sigma * (nu + 1) / (nu - 1))
-    return _pencil([solve] if m is None else [m, solve], m, dtype, lambda nu: sigma + 1 / nu)
+        return _pencil([shifted, solve], m, dtype, lambda nu: sigma * (nu + 1) / (nu - 1), a, m)
+    steps = [solve] if m is None else [m, solve]
+    return _pencil(steps, m, dtype, lambda nu: sigma + 1 / nu, a, m)
 
 
 def _pencil(
@@ -74,6 +97,8 @@ def _pencil(
     metric: Any,
     dtype: Any,
     back: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    A: Any,
+    M: Any,
 ) -> Pencil:
     """Operators applied one after the other, self-adjoint in the product of `metric`."""
 
@@ -84,9 +109,23 @@ def _pencil(
 
     product = face_of(LinearOperator(steps[0].shape, multiply, dtype=dtype)).product
     if metric is None:
-        return Pencil(product, LocalSpace(product.n, product.dtype, product.device), back)
+        return Pencil(product, LocalSpace(product.n, product.dtype, product.device), back, A, M)
+    _check_metric(metric, "M" if metric is M else "A")
     image = face_of(LinearOperator(metric.shape, metric.matvec, dtype=dtype)).product
-    return Pencil(product, MetricSpace(image, product), back)
+    return Pencil(product, MetricSpace(image, product), back, A, M)
+
+
+def _check_metric(metric: Any, name: str) -> None:
+    """Two random vectors tell whether an operator may be symmetric and positive."""
+    u, v = np.random.default_rng(0).standard_normal((2, metric.shape[0]))
+    Mu, Mv = np.ravel(metric.matvec(u)), np.ravel(metric.matvec(v))
+    size = np.linalg.norm(Mu) * np.linalg.norm(v)
+    if abs(u @ Mv - v @ Mu) > 1e-2 * size:
+        got = f"|u.Mv - v.Mu| of {abs(u @ Mv - v @ Mu) / size:.1e} relative to the product"
+        raise ValueError(_validation.message(name, "be symmetric", got))
+    if min(u @ Mu, v @ Mv) < 0:
+        got = f"u.Mu = {min(u @ Mu, v @ Mv):.2e} for a vector u"
+        raise ValueError(_validation.message(name, "be positive semi-definite", got))
 
 
 def inverse_of(
@@ -132,17 +171,21 @@ def _iterative(A: Any, M: Any, sigma: float, rtol: float, preconditioner: Any) -
     most = 5 * A.shape[0]
 
     def solve(b: Any) -> Any:
-        return minres(shifted, b, shift=shift, rtol=rtol, maxiter=most, M=preconditioner)[0]
+        x = minres(shifted, b, shift=shift, rtol=rtol, maxiter=most, M=preconditioner)[0]
+        left = np.linalg.norm(np.ravel(shifted.matvec(x)) - shift * x - b)
+        if not left <= max(_UNSOLVED, 1e3 * rtol) * np.linalg.norm(b):
+            raise _singular(sigma, f", or nearly (MINRES leaves {left / np.linalg.norm(b):.0e})")
+        return x
 
     return LinearOperator(A.shape, solve, dtype=A.dtype)
 
 
-def _singular(sigma: float) -> ValueError:
+def _singular(sigma: float, nearly: str = "") -> ValueError:
     return ValueError(
         _validation.message(
             "sigma",
             "not be an eigenvalue, for A - sigma M has to be inverted (as M has, without sigma)",
-            f"sigma={sigma}, where that is singular",
-            "Move sigma a little.",
+            f"sigma={sigma}, where that is singular{nearly}",
+            "Move sigma a little, or pass a matrix, OPinv or Minv.",
         )
     )

@@ -68,7 +68,7 @@ def deflated_power_iteration(
     Raises
     ------
     ValueError, TypeError, FloatingPointError
-        As `hessop.lanczos`.
+        As `hessop.lanczos`; but that `A` is not symmetric is not noticed.
 
     Warns
     -----
@@ -132,6 +132,9 @@ def deflated_power_iteration(
         complete=False,
         n_matvec=sum(pair.steps for pair in pairs),
         n_restart=0,
+        noise=space.eps,
+        scale=max(abs(pair.w) for pair in pairs),
+        method="power iteration",
     )
 
 
@@ -207,4 +210,8 @@ def _best_momentum(
         return 0.0  # nothing but rounding tells the two apart
     T = np.array([[a, b / size], [b / size, c / size**2]])
     second, first = sorted(np.abs(np.linalg.eigvalsh(T)).tolist())
-    return float(min(second, 0.99 * first)) ** 2 / 4
+    half = np.float64(min(second, 0.99 * first)) / 2
+    with np.errstate(over="ignore"):
+        best = float(half * half)
+    # where the square does not fit, plain power iteration has to do
+    return best if best <= torch.finfo(space.dtype).max else 0.0

@@ -121,6 +121,7 @@ def randomized_eigh(
         n_matvec=product.n_matvec - before,
         n_restart=0,
         noise=10 * space.eps,
+        scale=largest,
         method=f"random projection, {method}",
     )
 
@@ -161,6 +162,11 @@ def _nystrom(
     """Nystrom: values, vectors and their images; a block product and one of k vectors."""
     image = _image(product, Q).double()
     Q = Q.double()
+    size = float(image.abs().max())
+    if size == 0.0:
+        rows = Q[:k].to(product.dtype)
+        return np.zeros(k), rows, torch.zeros_like(rows)
+    image /= size  # no square over- or underflows
     norm = float(torch.linalg.matrix_norm(image))
     shift = np.sqrt(product.n) * torch.finfo(product.dtype).eps * norm
     shifted = image + shift * Q
@@ -172,7 +178,7 @@ def _nystrom(
             _validation.message(
                 "A",
                 'be positive semi-definite for method="nystrom"',
-                f"u.Au = {lowest - shift:.2e} for a unit vector u",
+                f"u.Au = {size * (lowest - shift):.2e} for a unit vector u",
                 'Use method="rayleigh-ritz".',
             )
         )
@@ -180,6 +186,6 @@ def _nystrom(
         torch.linalg.cholesky(torch.from_numpy(core).to(shifted)), shifted, upper=False
     )
     _, s, rows = torch.linalg.svd(half, full_matrices=False)
-    theta = (s**2 - shift).clamp_min(0.0)[:k].flip(0)
+    theta = size * (s**2 - shift).clamp_min(0.0)[:k].flip(0)
     vectors = rows[:k].flip(0).to(product.dtype)
     return theta.cpu().numpy(), vectors, _image(product, vectors)

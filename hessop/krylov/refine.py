@@ -13,6 +13,7 @@ from hessop.krylov import audit
 from hessop.krylov.entrance import start_vectors
 from hessop.krylov.goal import Goal
 from hessop.krylov.solver import Means, projected, solve
+from hessop.krylov.watching import Watcher
 
 
 def solve_refined(
@@ -28,11 +29,15 @@ def solve_refined(
     assert means.storage is not None
     coarse = float(torch.finfo(means.storage.dtype).eps)
     rough = replace(goal, tol=max(goal.tol, coarse))
+    if means.checkpoint is not None:
+        means.checkpoint.last = False
     first, rows = solve(product, space, rough, means, floor=coarse)
     noise = max(10 * space.eps, product.floor())  # of what comes now, not of the coarse basis
     first, rows = projected(replace(first, noise=noise), rows, product, space, goal.tol)
     name = str(means.storage.dtype).removeprefix("torch.")
-    if first.converged.all():
+    stopped = isinstance(means.watch, Watcher) and means.watch.stopped
+    if first.converged.all() or stopped:
+        _done(means)
         return replace(first, method=f"lanczos, basis in {name}"), rows
     n = space.n - len(means.lock)
     fine = replace(
@@ -42,11 +47,21 @@ def solve_refined(
     )
     warm = replace(first, eigenvectors=rows.T)
     starts = start_vectors(space, warm, means.lock, means.rng, goal.block)
-    means = replace(means, starts=starts, random=False, storage=None, checkpoint=None)
-    second, rows = solve(product, space, fine, means)
+    if isinstance(means.watch, Watcher):
+        means.watch.before = first.n_matvec
+    again = replace(means, starts=starts, random=False, storage=None, checkpoint=None)
+    second, rows = solve(product, space, fine, again)
+    if second.converged.all():
+        _done(means)
     return replace(
         second,
         n_matvec=first.n_matvec + second.n_matvec,
         n_restart=first.n_restart + second.n_restart,
         method=f"lanczos, basis in {name}, refined",
     ), rows
+
+
+def _done(means: Means) -> None:
+    """What the coarse search left for a call that goes on from it is needed no more."""
+    if means.checkpoint is not None:
+        means.checkpoint.path.unlink(missing_ok=True)

@@ -16,16 +16,7 @@ METHODS = ("none", "full", "double", "selective")
 
 
 class Constant:
-    """
-    The same number of passes at every step: none, full (one) or double (two).
-
-    Attributes
-    ----------
-    shows_asymmetry : bool
-        Whether coefficients that symmetry says are zero are no loss of orthogonality.
-    """
-
-    shows_asymmetry = True
+    """The same number of passes at every step: none, full (one) or double (two)."""
 
     def __init__(self, passes: int) -> None:
         self._passes = passes
@@ -60,8 +51,6 @@ class Selective:
         Length of the vectors.
     """
 
-    shows_asymmetry = False
-
     def __init__(self, eps: float, n: int) -> None:
         self._eps = eps
         self._local = eps * np.sqrt(n)  # what local orthogonalisation leaves
@@ -95,6 +84,7 @@ class Selective:
     def state(self) -> dict[str, Any]:
         """What `restored` takes."""
         return {
+            "eps": self._eps,
             "alpha": self._alpha,
             "beta": self._beta,
             "older": self._older.tolist(),
@@ -125,11 +115,11 @@ class Selective:
         return levels
 
 
-def restored(state: dict[str, Any], eps: float, n: int) -> Constant | Selective:
+def restored(state: dict[str, Any], n: int) -> Constant | Selective:
     """The policy whose state that was."""
     if "passes" in state:
         return Constant(state["passes"])
-    found = Selective(eps, n)
+    found = Selective(state["eps"], n)
     found.restore(state)
     return found
 

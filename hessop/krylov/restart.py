@@ -138,7 +138,7 @@ class Search:
             # A newcomer at the border, or next to a pair of the set: prefer what has converged.
             chosen = settled[ranking(ritz.theta[settled], which)[:k]]
         self.settled = int(converged[chosen].sum())
-        return Found(ritz, chosen, limit, self.steps, self.sweep.restarts), converged
+        return Found(ritz, chosen, limit, self.steps, self.sweep.rounding.restarts), converged
 
     def _open_check(self, found: Found) -> None:
         """The set has converged: is it complete?"""
@@ -182,4 +182,4 @@ class Search:
 
     def _limit(self, ritz: Ritz) -> float:
         """The residual below which a pair has converged."""
-        return max(self.goal.tol, self.sweep.noise) * ritz.largest
+        return max(self.goal.tol, self.sweep.rounding.noise) * ritz.largest

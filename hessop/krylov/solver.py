@@ -91,19 +91,21 @@ def solve(
 
 def collected(found: Found, sweep: Sweep, goal: Goal) -> tuple[EigenResult, torch.Tensor]:
     """The chosen pairs in ascending order, and their vectors as rows."""
+    rounding = sweep.rounding
     found = replace(found, chosen=np.sort(found.chosen))
     residuals = found.ritz.residuals[found.chosen]
     result = EigenResult(
         eigenvalues=found.ritz.theta[found.chosen],
         eigenvectors=None,
         residuals=residuals,
-        error_bounds=error_bounds(found, sweep.noise * sweep.scale, goal.which),
+        error_bounds=error_bounds(found, rounding.noise * rounding.scale, goal.which),
         converged=residuals <= found.limit,
         complete=found.complete,
         miss_probability=found.miss_probability,
         n_matvec=found.n_matvec,
         n_restart=found.n_restart,
-        noise=sweep.noise,
+        noise=rounding.noise,
+        scale=found.ritz.largest,
     )
     return result, sweep.basis.combine(sweep.spread(found.ritz.S[found.chosen]))
 
@@ -114,12 +116,11 @@ def projected(
     product: Product,
     space: LocalSpace,
     tol: float,
-    scale: float = 0.0,
 ) -> tuple[EigenResult, torch.Tensor]:
     """
     The result and the rows after a Rayleigh-Ritz step with A; one product a pair.
 
-    Convergence is relative to the largest value, or to `scale` where that is larger.
+    Convergence is relative to the largest value, or to the scale known so far if that is larger.
     """
     rows = torch.linalg.qr(rows.T)[0].T.contiguous()
     images = torch.stack([product.matmat(row[None])[0] for row in rows])
@@ -129,7 +130,7 @@ def projected(
     rows, images = space.combine(rotation, rows), space.combine(rotation, images)
     pairs = zip(values.tolist(), rows, images, strict=True)
     residuals = np.array([float(space.norm(image - w * row)) for w, row, image in pairs])
-    largest = max(scale, float(np.abs(values).max(initial=0.0)))
+    largest = max(result.scale, float(np.abs(values).max(initial=0.0)))
     noise = result.noise * largest
     found = replace(
         result,
@@ -138,6 +139,7 @@ def projected(
         error_bounds=residuals + noise,
         converged=residuals <= max(tol * largest, noise),
         n_matvec=result.n_matvec + len(rows),
+        scale=largest,
     )
     return found, rows
 
@@ -152,9 +154,8 @@ def measured(
             for theta, v in zip(result.eigenvalues.tolist(), rows, strict=True)
         ]
     )
-    largest = float(np.abs(result.eigenvalues).max(initial=0.0))
-    noise = result.noise * largest
-    limit = max(tol, result.noise) * largest
+    noise = result.noise * result.scale
+    limit = max(tol, result.noise) * result.scale
     return replace(
         result,
         residuals=residuals,
@@ -174,19 +175,19 @@ def warn(result: EigenResult, goal: Goal) -> None:
             f"{missing} of {goal.k} eigenvalues did not converge in {result.n_matvec} products; "
             "see `converged` and `residuals`. Raise `maxiter`, `ncv` or `tol`.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     elif goal.audit and not result.complete:
         warnings.warn(
             f"The check that no eigenvalue is missing did not end in {result.n_matvec} products; "
             "the set may be incomplete. Raise `maxiter` or `ncv`, or pass verify=False.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     if 0 < goal.tol < result.noise:
         warnings.warn(
             f"`tol` must not lie below the noise of the products; got {goal.tol:.1e}, and "
-            f"{result.noise:.1e} was used. Use tol=0, or a float64 operator.",
+            f'{result.noise:.1e} was used. Use tol=0, a float64 operator, or reorth="double".',
             PrecisionWarning,
-            stacklevel=4,
+            stacklevel=3,
         )

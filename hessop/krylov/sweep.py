@@ -13,14 +13,9 @@ from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
 from hessop.krylov.basis import Basis, Window, orthonormal
 from hessop.krylov.projection import Row, matrices, tridiagonal
+from hessop.krylov.rounding import Rounding
 from hessop.krylov.storage import Storage
 
-# What is left after orthogonalisation counts as nothing below this multiple of eps * scale.
-_BREAKDOWN = 10.0
-# Each restart rounds all rows, to about this multiple of eps.
-_RESTART = 5.0
-# Asymmetry beyond this cannot be rounding or noise of a symmetric operator.
-_ASYMMETRY = 1e-2
 # Below this share of the scale a leftover is orthogonalised once more.
 _CLOSE = 1e-4
 _DRAWS = 5
@@ -61,12 +56,10 @@ class Sweep:
         The projection, row by row.
     waiting : list of int
         The rows not multiplied yet, the next one last.
-    scale : float
-        The largest ``||A v||`` so far, a lower bound of ``||A||``.
-    restarts : int
-        How often all rows were recombined.
-    asymmetry, leftover : float
-        The largest norm of coefficients that symmetry says are zero; that of the last leftover.
+    rounding : Rounding
+        The operator's size, and what cannot be told from nothing.
+    leftover : float
+        The norm of what the last product left over.
     policy : Constant or Selective
         When a new vector is orthogonalised.
     """
@@ -86,13 +79,13 @@ class Sweep:
         self.basis = Basis(space, storage) if keep else Window(space)
         self.rows: list[Row] = []
         self.waiting: list[int] = []
-        self.scale = 0.0
-        self.restarts = 0
-        self.asymmetry = 0.0
-        self._floor = floor
         self.leftover = 0.0
+        self._keep = keep
         self._lock = Basis(space) if lock is None else lock
-        self.policy = reorthogonalization.policy(reorth, space.eps, space.n)
+        # what rows are rounded to where they lie is what can be asked of their orthogonality
+        stored = space.eps if storage is None else float(torch.finfo(storage.dtype).eps)
+        self.policy = reorthogonalization.policy(reorth, max(stored, space.eps), space.n)
+        self.rounding = Rounding(space.eps, floor)
         self._append(start)
 
     def join(self, v: torch.Tensor) -> bool:
@@ -104,18 +97,6 @@ class Sweep:
             self.policy = self.policy.unconditional()
         self._append(new)
         return True
-
-    @property
-    def noise(self) -> float:
-        """
-        What cannot be told from nothing, relative to `scale`.
-
-        The coefficients that symmetry says are zero, what counts as breakdown and the rounding of
-        restarts, which adds up at random, or what is known of the products.
-        """
-        seen = self.asymmetry / self.scale if self.scale else 0.0
-        rounding = _BREAKDOWN + _RESTART * math.sqrt(self.restarts)
-        return max(rounding * self.space.eps, self._floor, seen)
 
     @property
     def size(self) -> int:
@@ -164,9 +145,10 @@ class Sweep:
             raise _validation.finite_product("A")
         known.alpha, beta = float(numbers[0]), float(numbers[1])
         # hypot, for no square of it over- or underflows
-        self.scale = max(self.scale, math.hypot(*numbers, *known.coupling))
+        scale = max(self.rounding.scale, math.hypot(*numbers, *known.coupling))
+        self.rounding.scale = scale
         self._learn(number, numbers[2 : 2 + len(zeros)], complete=passes > 0)
-        if beta < _CLOSE * self.scale:
+        if beta < _CLOSE * scale:
             # Little is left over, and one pass leaves rounding of what was there.
             if passes:
                 self._purge_all(w)
@@ -204,7 +186,7 @@ class Sweep:
     def restart(self, theta: NDArray[np.float64], S: NDArray[np.float64]) -> None:
         """Replace E by Ritz vectors: values theta (k,), coefficients S (k, E)."""
         self.policy = self.policy.unconditional()
-        self.restarts += 1
+        self.rounding.restarts += 1
         _, C = self.projection()
         self.basis.replace(np.vstack([self.spread(S), np.eye(len(self.rows))[self.waiting]]))
         self.rows = [Row(float(t)) for t in theta]
@@ -230,24 +212,21 @@ class Sweep:
         return h
 
     def _learn(self, number: int, h: NDArray[np.float64], complete: bool) -> None:
-        """Asymmetry, and the coefficients on rows that wait."""
+        """What should be zero, and the coefficients on rows that wait."""
         zeros = h
         if complete:
             for i in self.waiting:
                 self.rows[i].couple(number, float(h[i]))
             zeros = np.delete(h, self.waiting)
-        asymmetry = math.hypot(*zeros)
-        if asymmetry > _ASYMMETRY * self.scale:
-            raise _validation.not_symmetric("A", asymmetry / self.scale)
-        if self.policy.shows_asymmetry:
-            self.asymmetry = max(self.asymmetry, asymmetry)
+        self.rounding.see(zeros)
 
     def _continue(self, number: int, w: torch.Tensor, beta: float) -> bool:
         """Put what is left over in line, unless it is rounding."""
-        if beta <= _BREAKDOWN * self.space.eps * self.scale:
+        if beta <= self.rounding.nothing:
             beta = 0.0
         self.leftover = beta
-        if beta == 0.0 or len(self.basis) >= self.size:
+        # rows that are not kept lose their orthogonality: there may be more than dimensions
+        if beta == 0.0 or (self._keep and len(self.basis) >= self.size):
             return False
         self._append(w / beta)
         self.rows[-1].couple(number, beta)

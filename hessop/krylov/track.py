@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hessop import _validation
 from hessop._results import EigenResult
 from hessop.krylov.lanczos import lanczos
+from hessop.krylov.watching import LanczosState
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,13 @@ def track(operators: Iterable[Any], k: int = 6, *, v0: Any = None, **options: An
     Returns
     -------
     Trajectory
-        Eigenvalues, residuals and products, operator by operator.
+        Eigenvalues, residuals and products, operator by operator. Where a callback ends a
+        search, the trajectory ends with it, NaN in the place of what it had not come to.
 
     Raises
     ------
     ValueError, TypeError, FloatingPointError
-        As `hessop.lanczos`; also if there is no operator.
+        As `hessop.lanczos`; also if there is no operator, or with ``checkpoint``.
 
     See Also
     --------
@@ -88,18 +90,44 @@ def track(operators: Iterable[Any], k: int = 6, *, v0: Any = None, **options: An
            [49., 50.],
            [50., 51.]])
     """
+    if options.get("checkpoint") is not None:
+        raise ValueError(
+            _validation.message(
+                "checkpoint",
+                "be None, for a trajectory has many searches",
+                repr(options["checkpoint"]),
+                "Call hessop.lanczos for each operator, with v0 the last result.",
+            )
+        )
     found: list[EigenResult] = []
-    start = v0
+    start, stopped = v0, False
+    callback: Callable[[LanczosState], Any] | None = options.get("callback")
+    if callback is not None:
+        asked = callback
+
+        def watch(state: LanczosState) -> bool:
+            nonlocal stopped
+            stopped = bool(asked(state))
+            return stopped
+
+        options = {**options, "callback": watch}
     for operator in operators:
         start = lanczos(operator, k, v0=start, **options)
         # of all but the last the numbers are enough
         found = [*(replace(r, eigenvectors=None) for r in found), start]
+        if stopped:
+            break
     if not found:
         raise ValueError(_validation.message("operators", "hold at least one operator", "none"))
     return Trajectory(
-        np.stack([r.eigenvalues for r in found]),
-        np.stack([r.residuals for r in found]),
-        np.stack([r.converged for r in found]),
+        np.stack([_filled(r.eigenvalues, k, np.nan) for r in found]),
+        np.stack([_filled(r.residuals, k, np.nan) for r in found]),
+        np.stack([_filled(r.converged, k, False) for r in found]),
         np.array([r.n_matvec for r in found]),
         found[-1],
     )
+
+
+def _filled(values: NDArray[Any], k: int, nothing: Any) -> NDArray[Any]:
+    """Values up to k, for a search may have been ended before there were as many."""
+    return np.append(values, np.full(k - len(values), nothing))

@@ -52,18 +52,19 @@ def solve_two_pass(
             again.step()
     norms = np.array([float(space.norm(row)) for row in rows])
     rows /= torch.from_numpy(norms).to(rows)[:, None]
-    noise = sweep.sweep.noise
+    rounding = sweep.sweep.rounding
     residuals = found.residuals
     return EigenResult(
         eigenvalues=found.theta,
         eigenvectors=None,
         residuals=residuals,
-        error_bounds=residuals + noise * sweep.sweep.scale,
+        error_bounds=residuals + rounding.noise * rounding.scale,
         converged=residuals <= found.limit,
         complete=False,
         n_matvec=sweep.steps + again.steps,
         n_restart=0,
-        noise=noise,
+        noise=rounding.noise,
+        scale=found.largest,
         method="lanczos, two passes",
     ), rows
 
@@ -97,13 +98,14 @@ class _Look:
     Y: NDArray[np.float64]
     residuals: NDArray[np.float64]
     limit: float
+    largest: float
     settled: bool
 
 
 def _look(sweep: Sweep, goal: Goal) -> _Look:
     alpha, beta = sweep.tridiagonal()
     theta, Y = eigh_tridiagonal(alpha, beta[:-1])
-    groups = _without_ghosts(alpha, beta[:-1], theta, sweep.space.eps * sweep.scale)
+    groups = _without_ghosts(alpha, beta[:-1], theta, sweep.space.eps * sweep.rounding.scale)
     # V y is shorter than one where several copies share the start vector's part y[0] (Paige 1980,
     # Section 3). The best of them is the one with the smallest residual for its length.
     best = [g[np.argmin(np.abs(Y[-1, g]) / np.maximum(np.abs(Y[0, g]), _TINY))] for g in groups]
@@ -111,10 +113,11 @@ def _look(sweep: Sweep, goal: Goal) -> _Look:
     real = np.array(best)
     wanted = np.sort(ranking(theta[real], goal.which)[: goal.k])
     chosen = real[wanted]
-    limit = max(goal.tol, sweep.noise) * float(np.abs(theta).max())
+    largest = float(np.abs(theta).max())
+    limit = max(goal.tol, sweep.rounding.noise) * largest
     residuals = beta[-1] * np.abs(Y[-1, chosen]) / np.maximum(np.array(lengths)[wanted], _TINY)
     settled = len(chosen) == goal.k and bool((residuals <= limit).all())
-    return _Look(theta[chosen], Y[:, chosen], residuals, limit, settled)
+    return _Look(theta[chosen], Y[:, chosen], residuals, limit, largest, settled)
 
 
 def _without_ghosts(

@@ -57,7 +57,7 @@ CASES = [
         ["slq", "trace"],
         {"distribution": "normal"},
         ValueError,
-        r"`distribution` must be one of 'rademacher', 'gaussian'; got 'normal'\.",
+        r"`distribution` must be one of 'rademacher', 'gaussian', 'sphere'; got 'normal'\.",
     ),
     # ncv, m, n_probes, n_matvec, maxiter
     (["lanczos", "eigsh"], {"ncv": 2}, ValueError, r"`ncv` must satisfy k < ncv <= n; got ncv=2,"),

@@ -216,7 +216,7 @@ class TestRefusals:
                 {"Minv": np.eye(13), "M": np.eye(13), "sigma": 0.1},
                 "`Minv` must be None without M, and with sigma; got an",
             ),
-            ({"mode": "cayley"}, "`mode` must be \"normal\" without sigma; got 'cayley'"),
+            ({"mode": "cayley"}, '`mode` must be "normal" without sigma, or with sigma=0; got'),
             ({"mode": "other", "sigma": 1.0}, "`mode` must be one of 'normal', 'buckling', 'cayle"),
             ({"sigma": 4.0}, "`sigma` must not be an eigenvalue, .* got sigma=4.0, where that is"),
         ],

@@ -210,8 +210,8 @@ class TestScaleAndNoise:
         for _ in range(25):
             largest = max(largest, float(np.linalg.norm(A @ sweep.vector().numpy())))
             step(sweep, A)
-            assert sweep.scale == pytest.approx(largest, rel=1e-12)
-        assert sweep.scale <= np.abs(A.eigenvalues).max() * (1 + 1e-12)
+            assert sweep.rounding.scale == pytest.approx(largest, rel=1e-12)
+        assert sweep.rounding.scale <= np.abs(A.eigenvalues).max() * (1 + 1e-12)
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
     def test_noise_of_a_clean_operator_is_rounding(self, dtype):
@@ -220,7 +220,7 @@ class TestScaleAndNoise:
         sweep = started(A)
         for _ in range(40):
             step(sweep, A)
-        assert 10 * sweep.space.eps <= sweep.noise <= 50 * sweep.space.eps
+        assert 10 * sweep.space.eps <= sweep.rounding.noise <= 50 * sweep.space.eps
 
     @pytest.mark.parametrize("level", [1e-8, 1e-5, 1e-3])
     def test_asymmetry_is_measured(self, level):
@@ -233,7 +233,7 @@ class TestScaleAndNoise:
         sweep = started(A)
         for _ in range(30):
             step(sweep, A)
-        assert level / 30 <= sweep.noise <= 3 * level
+        assert level / 30 <= sweep.rounding.noise <= 3 * level
 
     def test_too_much_asymmetry_is_refused(self):
         """From a hundredth on it is no noise."""
