@@ -65,7 +65,7 @@ numpydoc_validation_checks = {
 # Made by functions, not by users: what they hold is in Attributes, not in Parameters.
 numpydoc_validation_exclude = {
     r"\.(EigenResult|Tridiagonal|SpectralDensity|Estimate|ConfidenceInterval|NoConvergence)$",
-    r"\.(LanczosState|Trajectory)$",
+    r"\.(LanczosState|Trajectory|BoundedEstimate|DiagonalEstimate)$",
     r"\.(ProductOperator|SyntheticOperator|Report)$",
 }
 

@@ -1,6 +1,7 @@
 """The curvature of a neural network as a SciPy LinearOperator."""
 
 from hessop import synthetic as synthetic
+from hessop._estimates import BoundedEstimate as BoundedEstimate
 from hessop._estimates import ConfidenceInterval as ConfidenceInterval
 from hessop._estimates import DiagonalEstimate as DiagonalEstimate
 from hessop._estimates import Estimate as Estimate

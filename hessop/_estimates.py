@@ -19,6 +19,17 @@ class ConfidenceInterval(NamedTuple):
     high: float
 
 
+def student(samples: NDArray[np.float64], confidence_level: float) -> tuple[Any, Any]:
+    """Student's interval for the mean of samples along the first axis; NaN for one."""
+    level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)
+    s, mean = len(samples), np.mean(samples, axis=0)
+    if s < 2:
+        return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+    error = np.std(samples, axis=0, ddof=1) / np.sqrt(s)
+    half = error * student_t.ppf(0.5 + level / 2, s - 1)
+    return mean - half, mean + half
+
+
 @dataclass(frozen=True)
 class Estimate:
     """
@@ -60,16 +71,45 @@ class Estimate:
         ConfidenceInterval
             ``low`` and ``high``; NaN for one sample, of no width where all samples agree.
         """
-        confidence_level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)
-        s, error = len(self.samples), self.standard_error
-        if s < 2:
-            return ConfidenceInterval(float("nan"), float("nan"))
-        half = error * float(student_t.ppf(0.5 + confidence_level / 2, s - 1))
-        return ConfidenceInterval(self.estimate - half, self.estimate + half)
+        low, high = student(self.samples, confidence_level)
+        return ConfidenceInterval(float(low), float(high))
 
     def __float__(self) -> float:
         """The estimate."""
         return self.estimate
+
+
+@dataclass(frozen=True)
+class BoundedEstimate(Estimate):
+    """
+    An estimate whose samples are known between bounds only.
+
+    Attributes
+    ----------
+    low, high : ndarray of float64, shape (s,)
+        Between which the true value of each sample lies.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
+        """
+        From Student's interval for the lower bounds to that for the upper ones.
+
+        Parameters
+        ----------
+        confidence_level : float, optional
+            Between 0 and 1. Default 0.95.
+
+        Returns
+        -------
+        ConfidenceInterval
+            ``low`` and ``high``; NaN for one sample.
+        """
+        low, _ = student(self.low, confidence_level)
+        _, high = student(self.high, confidence_level)
+        return ConfidenceInterval(float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -105,8 +145,10 @@ class DiagonalEstimate:
 
         Returns
         -------
-        low, high : ndarray or torch.Tensor, shape (n,)
-            NaN for one probe.
+        low : ndarray or torch.Tensor, shape (n,)
+            Lower ends; NaN for one probe.
+        high : ndarray or torch.Tensor, shape (n,)
+            Upper ends.
         """
         confidence_level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)
         quantile = float(student_t.ppf(0.5 + confidence_level / 2, max(self.n_probes - 1, 1)))

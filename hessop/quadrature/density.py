@@ -1,28 +1,33 @@
-"""A spectral density as weighted nodes."""
+"""A spectral density: what it says, and how it grows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr
+from numpy.typing import ArrayLike
+from scipy.stats import wasserstein_distance
 
 from hessop import _validation
-from hessop._estimates import Estimate
-
-_POINTS = 512  # points of x that are evaluated at a time
+from hessop._space import LocalSpace
+from hessop.operators import enter
+from hessop.quadrature import gauss
+from hessop.quadrature.lock import Lock
+from hessop.quadrature.probes import Source
+from hessop.quadrature.smoothed import Smoothed
+from hessop.quadrature.sweeps import Method, rules
 
 
 @dataclass(frozen=True)
-class SpectralDensity:
+class SpectralDensity(Smoothed):
     r"""
     The distribution of an operator's eigenvalues, from `hessop.slq`.
 
-    The mean over probes of :math:`\sum_k w_k \delta(\lambda - \theta_k)`; `pdf` and `cdf` smooth
-    it with a Gaussian.
+    The mean over probes of :math:`\sum_k w_k \delta(\lambda - \theta_k)`, and the eigenvalues that
+    were locked as points; `pdf` and `cdf` smooth it with a Gaussian.
 
     Attributes
     ----------
@@ -37,182 +42,167 @@ class SpectralDensity:
         Lanczos steps that were asked for.
     n_matvec : int
         Products spent, of one vector each.
+    points : ndarray of float64, shape (l,)
+        Eigenvalues that were locked: exact points, of weight ``1 / n`` each. The nodes stand for
+        the ``n - l`` others.
+    source : Source or None
+        Where the probes come from, which is what `extend` needs.
+    method : Method
+        How the sweeps were done.
     """
 
-    nodes: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    n: int
-    ncv: int
-    n_matvec: int
+    source: Source | None = field(default=None, kw_only=True)
+    method: Method = field(default_factory=Method, kw_only=True)
 
-    @property
-    def sigma(self) -> float:
+    def wasserstein(self, other: SpectralDensity | ArrayLike) -> float:
         """
-        Default width of the kernel, ``(lambda_max - lambda_min) / ncv``.
-
-        Where all nodes agree to one part in a million, their magnitude takes the place of the range
-        (1 for zero).
-        """
-        low, high = float(self.nodes.min()), float(self.nodes.max())
-        width = high - low
-        if width <= 1e-6 * max(abs(low), abs(high)):
-            width = max(abs(low), abs(high)) or 1.0
-        return width / self.ncv
-
-    def pdf(
-        self, x: ArrayLike, sigma: float | None = None, *, count: bool = False
-    ) -> NDArray[np.float64]:
-        r"""
-        The density, smoothed with a Gaussian kernel.
-
-        .. math:: \frac{1}{p} \sum_{l=1}^p \sum_k w_{lk} \,
-            \frac{1}{\sigma \sqrt{2 \pi}} \, e^{-(x - \theta_{lk})^2 / 2 \sigma^2}
+        The Wasserstein-1 distance to another density, or to eigenvalues; not smoothed.
 
         Parameters
         ----------
-        x : array_like
-            Where to evaluate.
-        sigma : float, optional
-            Width of the kernel, positive, in units of eigenvalues. Default: the attribute `sigma`.
-        count : bool, optional
-            Whether it integrates to n (eigenvalues per unit) instead of 1. Default False.
+        other : SpectralDensity or array_like
+            A density, or all eigenvalues of an operator.
 
         Returns
         -------
-        ndarray
-            Shaped as `x`.
+        float
+            In units of eigenvalues, by `scipy.stats.wasserstein_distance`.
+        """
+        theirs = other._flat() if isinstance(other, SpectralDensity) else (np.ravel(other), None)
+        return float(wasserstein_distance(self._flat()[0], theirs[0], self._flat()[1], theirs[1]))
+
+    def extend(self, A: Any, n_probes: int, *, lock: Any = None) -> SpectralDensity:
+        """
+        The density with more probes, the next of the same seed: as one run with all of them.
+
+        (To rounding: products of blocks round by their width.)
+
+        Parameters
+        ----------
+        A : operator or matrix, shape (n, n)
+            The operator that it came from.
+        n_probes : int
+            How many more, at least 1.
+        lock : tuple or EigenResult, optional
+            What was locked, where something was.
+
+        Returns
+        -------
+        SpectralDensity
+            A new one; this one stays.
 
         Raises
         ------
         ValueError
-            If `sigma` is not positive.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import hessop
-        >>> density = hessop.slq(np.diag([0.0, 1.0]), n_probes=3, rng=0)
-        >>> x = np.linspace(-1, 2, 1001)
-        >>> round(float(np.trapezoid(density.pdf(x, sigma=0.1), x)), 6)
-        1.0
+            If `A` has another size, `lock` other eigenvalues, or the source is not known.
         """
-        width = self._width(sigma)
-
-        def kernel(z: NDArray[np.float64]) -> NDArray[np.float64]:
-            bell: NDArray[np.float64] = np.exp(-0.5 * z**2) / (width * np.sqrt(2 * np.pi))
-            return bell
-
-        return self._smooth(x, kernel, width, count)
-
-    def cdf(
-        self, x: ArrayLike, sigma: float | None = None, *, count: bool = False
-    ) -> NDArray[np.float64]:
-        """
-        The share of eigenvalues up to x, smoothed as `pdf`.
-
-        Parameters
-        ----------
-        x : array_like
-            Where to evaluate.
-        sigma : float, optional
-            Width of the kernel, positive. Default: the attribute `sigma`.
-        count : bool, optional
-            Whether to count eigenvalues, up to n, instead. Default False.
-
-        Returns
-        -------
-        ndarray
-            Shaped as `x`, from 0 to 1, or to n.
-
-        Raises
-        ------
-        ValueError
-            If `sigma` is not positive.
-        """
-        return self._smooth(x, ndtr, self._width(sigma), count)
-
-    def expectation(self, f: Callable[[NDArray[np.float64]], Any]) -> Estimate:
-        r"""
-        The mean of a function over the eigenvalues, :math:`\frac{1}{n} \sum_i f(\lambda_i)`.
-
-        Parameters
-        ----------
-        f : callable
-            Takes and returns an array; evaluated at every node, zero included.
-
-        Returns
-        -------
-        Estimate
-            One sample per probe, so that it has a standard error and a confidence interval. They
-            cover the choice of probes, not the error of the Gauss rule.
-
-        Raises
-        ------
-        ValueError
-            If `f` is not finite at a node, or returns another shape.
-        TypeError
-            If `f` is complex.
-        """
-        values = np.asarray(f(self.nodes))
-        if values.dtype.kind == "c":
-            raise TypeError(_validation.message("f", "be real", str(values.dtype)))
-        values = values.astype(np.float64)
-        if values.shape != self.nodes.shape:
+        more = _validation.integer("n_probes", n_probes, 1)
+        if self.source is None:
             raise ValueError(
-                _validation.message("f", f"keep the shape {self.nodes.shape}", values.shape)
+                _validation.message("density", "know its probes", "one without", "Use hessop.slq.")
             )
-        if not np.isfinite(values).all():
-            bad = self.nodes[~np.isfinite(values)][0]
+        product, _ = enter(A)
+        space = LocalSpace(product.n, product.dtype, product.device)
+        held = Lock.of(space, lock)
+        if product.n != self.n or not np.array_equal(held.values, self.points):
             raise ValueError(
-                _validation.message("f", "be finite at every node", f"{bad:g} mapped to NaN or Inf")
+                _validation.message(
+                    "A, lock",
+                    f"have n={self.n} and {len(self.points)} locked eigenvalues, as the density",
+                    f"n={product.n} and {len(held.values)}",
+                )
             )
-        return Estimate(np.sum(self.weights * values, axis=1), self.n_matvec)
+        count = len(self.nodes)
+        grown = self
+        generators = self.source.generators(count, count + more)
+        for found, spent in rules(
+            product, space, generators, self.method, steps=min(self.ncv, self.bulk), lock=held.basis
+        ):
+            grown = grown.with_rules(found, spent)
+        return grown
 
-    def trace(self, f: Callable[[NDArray[np.float64]], Any] | None = None) -> Estimate:
-        r"""
-        The trace of a function of the operator, :math:`\operatorname{tr} f(A)`.
+    def with_rules(self, more: list[gauss.Rule], n_matvec: int) -> SpectralDensity:
+        """
+        This density and further rules.
 
         Parameters
         ----------
-        f : callable, optional
-            Takes and returns an array. Default: the identity.
+        more : list of tuple
+            Nodes and weights of each.
+        n_matvec : int
+            The products they took.
 
         Returns
         -------
-        Estimate
-            With standard error and confidence interval, as `expectation`.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `expectation`.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import hessop
-        >>> density = hessop.slq(np.diag([1.0, 2.0, 4.0]), n_probes=4, rng=0)
-        >>> round(float(density.trace(np.log)), 10)  # log-determinant
-        2.0794415417
+        SpectralDensity
+            A new one.
         """
-        mean = self.expectation(lambda x: x) if f is None else self.expectation(f)
-        return Estimate(self.n * mean.samples, mean.n_matvec)
+        mine = list(zip(self.nodes, self.weights, strict=True))
+        nodes, weights = gauss.padded([*mine, *more])
+        return replace(self, nodes=nodes, weights=weights, n_matvec=self.n_matvec + n_matvec)
 
-    def _width(self, sigma: float | None) -> float:
-        return self.sigma if sigma is None else _validation.number("sigma", sigma, 0.0, strict=True)
+    def __add__(self, other: SpectralDensity) -> SpectralDensity:
+        """Merge two runs on the same operator with different probes."""
+        if not isinstance(other, SpectralDensity):
+            return NotImplemented
+        same = (self.n, self.ncv, self.method) == (other.n, other.ncv, other.method)
+        if not same or not np.array_equal(self.points, other.points):
+            raise ValueError(
+                _validation.message(
+                    "other", "be of the same operator, with the same settings", repr(other.method)
+                )
+            )
+        if self.source and other.source:
+            shared = self.source.overlaps(len(self.nodes), other.source, len(other.nodes))
+            if shared:
+                raise ValueError(
+                    _validation.message(
+                        "other", "have other probes", "the same seed", "Use extend."
+                    )
+                )
+        theirs = list(zip(other.nodes, other.weights, strict=True))
+        return replace(self.with_rules(theirs, other.n_matvec), source=None)
 
-    def _smooth(
-        self,
-        x: ArrayLike,
-        kernel: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-        width: float,
-        count: bool,
-    ) -> NDArray[np.float64]:
-        """The weighted mean of a kernel around every node, some points at a time."""
-        points = np.asarray(x, dtype=np.float64)
-        weights = self.weights.ravel() * ((self.n if count else 1.0) / len(self.weights))
-        out = np.empty(points.size)
-        for a in range(0, points.size, _POINTS):
-            z = (points.ravel()[a : a + _POINTS, None] - self.nodes.ravel()) / width
-            out[a : a + _POINTS] = kernel(z) @ weights
-        return out.reshape(points.shape)
+    def save(self, path: Any) -> None:
+        """
+        Write it to a file, for `load`.
+
+        Parameters
+        ----------
+        path : path_like
+            A NumPy archive; ``.npz`` is added where it is missing.
+        """
+        rest = {"n": self.n, "ncv": self.ncv, "n_matvec": self.n_matvec}
+        state = {
+            **rest,
+            "method": asdict(self.method),
+            "source": None if self.source is None else asdict(self.source),
+        }
+        arrays = {"nodes": self.nodes, "weights": self.weights, "points": self.points}
+        np.savez(Path(path), allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
+
+    @classmethod
+    def load(cls, path: Any) -> SpectralDensity:
+        """
+        Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : path_like
+            The file.
+
+        Returns
+        -------
+        SpectralDensity
+            The same, to the last bit.
+        """
+        with np.load(Path(path), allow_pickle=False) as file:
+            state = json.loads(str(file["state"]))
+            arrays = {name: file[name] for name in ("nodes", "weights", "points")}
+        method, source = Method(**state.pop("method")), state.pop("source")
+        return cls(**arrays, **state, method=method, source=source and Source.read(source))
+
+    def _flat(self) -> tuple[Any, Any]:
+        """All values and their weights."""
+        share = self.weights.ravel() * (self.bulk / len(self.weights))
+        return np.append(self.nodes, self.points), np.append(share, np.ones(len(self.points)))

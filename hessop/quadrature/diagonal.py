@@ -8,7 +8,7 @@ import torch
 
 from hessop import _validation
 from hessop._estimates import DiagonalEstimate
-from hessop._space import LocalSpace
+from hessop._space import LocalSpace, children
 from hessop.operators import enter
 from hessop.quadrature import probes
 from hessop.quadrature.exchangeable import XTrace
@@ -74,7 +74,8 @@ def diagonal(
     n_matvec = _validation.integer("n_matvec", n_matvec, METHODS[method])
     product.expect(n_matvec)
     count = n_matvec if method == "hutchinson" else n_matvec // XTrace.cost
-    drawn = probes.blocks(space, count, "rademacher", rng, rows_each=2)
+    generators = children(_validation.rng(rng), count)
+    drawn = probes.blocks(space, generators, "rademacher", rows_each=2)
     if method == "hutchinson":
         found, spent = Moments(space.n, space.device), n_matvec
         for Z in drawn:

@@ -103,6 +103,8 @@ class XTrace(Hutchinson):
 
     def _on(self, vectors: torch.Tensor) -> NDArray[np.float64]:
         """Coefficients of rows (p, n) on the basis, (r, p)."""
+        if not len(self._basis):  # the operator is zero on all probes
+            return np.zeros((0, len(vectors)))
         return torch.stack([self._space.project(self._basis, v) for v in vectors], 1).cpu().numpy()
 
     def _dots(self, V: torch.Tensor, W: torch.Tensor) -> NDArray[np.float64]:

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 
+Rule = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Nodes, ascending, and weights."""
 
-def rule(
-    alpha: NDArray[np.float64], beta: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+
+def rule(alpha: NDArray[np.float64], beta: NDArray[np.float64]) -> Rule:
     """
     Nodes and weights of the rule that a Lanczos sweep from a unit vector z defines.
 
@@ -22,8 +23,8 @@ def rule(
 
 
 def padded(
-    rules: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rules: list[Rule],
+) -> Rule:
     """
     Rules of unequal length as two arrays (probes, m).
 
@@ -33,3 +34,33 @@ def padded(
     nodes = np.array([np.pad(theta, (0, m - len(theta)), mode="edge") for theta, _ in rules])
     weights = np.array([np.pad(w, (0, m - len(w))) for _, w in rules])
     return nodes, weights
+
+
+def cumulative(
+    nodes: NDArray[np.float64], weights: NDArray[np.float64], x: float, *, below: bool = False
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """
+    A lower bound, a value and an upper bound for the measure of ``(-inf, x]``, for each rule.
+
+    The sum of the weights of k nodes lies between the measure up to the k-th and that up to the
+    next, that one excluded (the separation theorem of Chebyshev, Markov and Stieltjes): with k
+    nodes up to x, k - 1 weights bound it from below and k + 1 from above. With `below`, x itself
+    does not belong to it.
+
+    Parameters
+    ----------
+    nodes, weights : ndarray, shape (probes, m)
+        Of each rule.
+    x : float
+        Where.
+    below : bool, optional
+        Whether to leave x out.
+    """
+    count = np.sum(nodes < x if below else nodes <= x, axis=1)
+    sums = np.concatenate([np.zeros((len(nodes), 1)), np.cumsum(weights, axis=1)], axis=1)
+    # the last sum is 1 but for rounding, and so is everything beyond the last node
+    m = nodes.shape[1]
+    low, middle, high = (
+        sums[np.arange(len(nodes)), np.clip(count + shift, 0, m)] for shift in (-1, 0, 1)
+    )
+    return np.where(np.isposinf(x), middle, low), middle, np.where(np.isneginf(x), 0.0, high)

@@ -9,7 +9,7 @@ import torch
 
 from hessop import _validation
 from hessop._estimates import Estimate
-from hessop._space import LocalSpace
+from hessop._space import LocalSpace, children
 from hessop.operators import enter
 from hessop.quadrature import probes
 
@@ -89,7 +89,8 @@ def layer_traces(
     _validation.choice("distribution", distribution, probes.DISTRIBUTIONS)
     product.expect(n_matvec)
     samples: list[list[float]] = []
-    for Z in probes.blocks(space, n_matvec, distribution, rng, rows_each=2):
+    generators = children(_validation.rng(rng), n_matvec)
+    for Z in probes.blocks(space, generators, distribution, rows_each=2):
         for z, w in zip(Z, product.matmat(Z), strict=True):
             if not torch.isfinite(w).all():
                 raise _validation.finite_product("H")

@@ -1,16 +1,73 @@
-"""Random probes: probe i of a seed is the same however probes are grouped."""
+"""Random probes: probe i of a seed is the same however probes are grouped, and can be had again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from hessop import _memory, _validation
 from hessop._space import LocalSpace, children
 
 DISTRIBUTIONS = ("rademacher", "gaussian", "sphere")
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    Where the probes of a run come from: probe i has a generator of its own.
+
+    Attributes
+    ----------
+    entropy : int or tuple of int
+        Of the parent of the probes' seed sequences.
+    spawn_key : tuple of int
+        Of the parent.
+    first : int
+        The first probe's number among the parent's children.
+    bits : str
+        The name of NumPy's bit generator.
+    """
+
+    entropy: int | tuple[int, ...]
+    spawn_key: tuple[int, ...]
+    first: int
+    bits: str
+
+    @classmethod
+    def of(cls, rng: Any, count: int) -> Source:
+        """The next `count` children of the user's generator, which is advanced past them."""
+        (*_, last) = children(_validation.rng(rng), count)
+        seed = last.bit_generator.seed_seq
+        assert isinstance(seed, np.random.SeedSequence)
+        given: Any = seed.entropy
+        entropy = given if isinstance(given, int) else tuple(int(word) for word in given)
+        *key, number = seed.spawn_key
+        return cls(entropy, tuple(key), number - count + 1, type(last.bit_generator).__name__)
+
+    @classmethod
+    def read(cls, state: dict[str, Any]) -> Source:
+        """From what `dataclasses.asdict` and JSON made of one."""
+        entropy = state["entropy"]
+        given = entropy if isinstance(entropy, int) else tuple(entropy)
+        return cls(given, tuple(state["spawn_key"]), state["first"], state["bits"])
+
+    def generators(self, start: int, stop: int) -> list[np.random.Generator]:
+        """Those of probes `start` to `stop`."""
+        bits = getattr(np.random, self.bits)
+        numbers = range(self.first + start, self.first + stop)
+        keys = [(*self.spawn_key, number) for number in numbers]
+        seeds = [np.random.SeedSequence(self.entropy, spawn_key=key) for key in keys]
+        return [np.random.Generator(bits(seed)) for seed in seeds]
+
+    def overlaps(self, mine: int, other: Source, others: int) -> bool:
+        """Whether my first probes and those of another share one."""
+        apart = {**asdict(self), "first": 0} != {**asdict(other), "first": 0}
+        behind = self.first >= other.first + others or other.first >= self.first + mine
+        return not (apart or behind)
 
 
 def room(space: LocalSpace, rows_each: int) -> int:
@@ -20,23 +77,26 @@ def room(space: LocalSpace, rows_each: int) -> int:
 
 
 def blocks(
-    space: LocalSpace, count: int, distribution: str, rng: Any, rows_each: int, first: int = 0
+    space: LocalSpace,
+    generators: Sequence[np.random.Generator],
+    distribution: str,
+    rows_each: int,
+    first: int = 0,
 ) -> Iterator[torch.Tensor]:
     """
-    `count` probes in blocks (k, n), as many at a time as there is `room` for.
+    A probe from each generator, in blocks (k, n): as many at a time as there is `room` for.
 
     With `first`, blocks are that large, then as large as all before together: to look at what
     they show in between.
     """
-    generators = children(_validation.rng(rng), count)
-    width, a = room(space, rows_each), 0
+    count, width, a = len(generators), room(space, rows_each), 0
     while a < count:
         size = min(width, count - a, max(first, a) if first else count)
         yield torch.stack([drawn(space, g, distribution) for g in generators[a : a + size]])
         a += size
 
 
-def drawn(space: LocalSpace, rng: Any, distribution: str) -> torch.Tensor:
+def drawn(space: LocalSpace, rng: np.random.Generator, distribution: str) -> torch.Tensor:
     """One probe, ``E[z z^T] = I``; "sphere" is a uniform direction of length ``sqrt(n)``."""
     if distribution != "sphere":
         return space.draw(rng, distribution)

@@ -12,7 +12,7 @@ from hessop import _validation
 from hessop._estimates import Estimate
 from hessop._product import Product
 from hessop._results import ConvergenceWarning
-from hessop._space import LocalSpace
+from hessop._space import LocalSpace, children
 from hessop.operators import enter
 from hessop.quadrature import probes
 from hessop.quadrature.exchangeable import XTrace
@@ -114,7 +114,7 @@ def trace(
     estimator = _estimator(method, product, space, n_matvec, distribution, generator)
     count = (n_matvec - estimator.n_matvec) // estimator.cost
     first = 0 if rtol is None else _FIRST
-    for Z in probes.blocks(space, count, distribution, generator, 2, first):
+    for Z in probes.blocks(space, children(generator, count), distribution, 2, first):
         estimator.add(Z)
         found = Estimate(estimator.samples(), estimator.n_matvec)
         if not np.isfinite(found.samples).all():
@@ -140,7 +140,7 @@ def _estimator(
     if method == "xtrace":
         return XTrace(product, space, isotropic=distribution != "rademacher")
     width = min(n_matvec // 3, space.n)
-    sketch = list(probes.blocks(space, width, distribution, rng, rows_each=2))
+    sketch = list(probes.blocks(space, children(rng, width), distribution, rows_each=2))
     return HutchPlusPlus(product, space, torch.cat(sketch))
 
 

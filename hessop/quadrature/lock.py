@@ -1,0 +1,56 @@
+"""Eigenpairs that a density is to hold exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hessop import _validation
+from hessop._results import EigenResult
+from hessop._space import LocalSpace
+from hessop.krylov.basis import Basis
+from hessop.krylov.entrance import locked_basis
+
+
+@dataclass(frozen=True)
+class Lock:
+    """
+    Known eigenvalues, ascending, and an orthonormal basis of their vectors.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (l,)
+        The eigenvalues.
+    basis : Basis
+        l rows.
+    """
+
+    values: NDArray[np.float64]
+    basis: Basis
+
+    @classmethod
+    def of(cls, space: LocalSpace, lock: Any) -> Lock:
+        """The gate of ``lock=(w, v)`` or ``lock=result``."""
+        if lock is None:
+            return cls(np.zeros(0), Basis(space))
+        if not (isinstance(lock, EigenResult) or (isinstance(lock, tuple) and len(lock) == 2)):
+            raise TypeError(
+                _validation.message("lock", "be (w, v) or an EigenResult", type(lock).__name__)
+            )
+        w, v = lock
+        values = np.atleast_1d(np.asarray(w, dtype=np.float64))
+        basis = locked_basis(space, v)
+        if values.shape != (len(basis),) or not np.isfinite(values).all():
+            raise ValueError(
+                _validation.message(
+                    "lock",
+                    "hold a finite eigenvalue for each of independent eigenvectors",
+                    f"{values.shape} values and {len(basis)} independent vectors",
+                )
+            )
+        if len(basis) >= space.n:
+            raise ValueError(_validation.message("lock", "leave something", f"{len(basis)} pairs"))
+        return cls(np.sort(values), basis)
