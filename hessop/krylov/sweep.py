@@ -16,6 +16,8 @@ from hessop.krylov.projection import Row, matrices, tridiagonal
 from hessop.krylov.rounding import Rounding
 from hessop.krylov.storage import Storage
 
+# A pass that finds less than this multiple of eps * scale is the last one.
+_FOUND = 100.0
 # Below this share of the scale a leftover is orthogonalised once more.
 _CLOSE = 1e-4
 _DRAWS = 5
@@ -136,7 +138,8 @@ class Sweep:
         if passes:
             zeros = self._purge_all(w)
             for _ in range(passes - 1):
-                self._purge_all(w)
+                if not self._is_rounding(zeros):
+                    self._purge_all(w)
         else:  # at least the row before: local orthogonality holds without any pass
             before = self.basis.row(number - 1) if number else 0 * v
             zeros = self.space.dot(before, w)[None]
@@ -210,6 +213,16 @@ class Sweep:
         h = self._purge(w, self.basis)
         self._purge(w, self._lock)
         return h
+
+    def _is_rounding(self, h: torch.Tensor) -> bool:
+        """
+        Whether a pass found so little that another one would find nothing.
+
+        The local terms went before it, which makes it the second where it finds rounding alone.
+        Not asked of a GPU: to wait for the answer takes longer than the pass.
+        """
+        limit = _FOUND * self.space.eps * self.rounding.scale
+        return h.device.type == "cpu" and float(torch.linalg.vector_norm(h)) <= limit
 
     def _learn(self, number: int, h: NDArray[np.float64], complete: bool) -> None:
         """What should be zero, and the coefficients on rows that wait."""

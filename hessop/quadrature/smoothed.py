@@ -134,7 +134,7 @@ class Smoothed(Measure):
         shares = np.asarray(q, dtype=np.float64)
         if not ((shares > 0) & (shares < 1)).all():
             raise ValueError(_validation.message("q", "lie between 0 and 1", repr(q)))
-        # eight widths beyond the last node hold all but 1e-15
+        # forty widths beyond the last node the curve is 0 or 1
         reach = 40 * self._width(sigma)
         everything = np.append(self.nodes, self.points)
         ends = everything.min() - reach, everything.max() + reach
