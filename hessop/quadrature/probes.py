@@ -44,7 +44,7 @@ class Source:
         seed = last.bit_generator.seed_seq
         assert isinstance(seed, np.random.SeedSequence)
         given: Any = seed.entropy
-        entropy = given if isinstance(given, int) else tuple(int(word) for word in given)
+        entropy = tuple(map(int, given)) if np.ndim(given) else int(given)
         *key, number = seed.spawn_key
         return cls(entropy, tuple(key), number - count + 1, type(last.bit_generator).__name__)
 
