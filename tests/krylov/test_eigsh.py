@@ -54,7 +54,9 @@ def test_set_is_complete_or_it_raises(data):
     maxiter = data.draw(st.sampled_from([None, 1, 1000]), label="maxiter")
     A = problem.operator()
     # 10 eps ends the search, 10 more are a tie in the check; the rest is the noise of products.
-    atol = 200 * problem.eps * problem.scale
+    # Each restart rounds all rows, which adds up at random: `Rounding` has the rule.
+    restarts = 2 * (10 * problem.n if maxiter is None else maxiter)
+    atol = (200 + 5 * np.sqrt(restarts)) * problem.eps * problem.scale
     try:
         w, v = quietly(
             A,
