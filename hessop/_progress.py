@@ -18,8 +18,8 @@ def shown(items: Iterable[T], wanted: bool) -> Iterable[T]:
     return bar
 
 
-def counter(what: str) -> Any:
-    """A bar that counts, with no end known."""
+def counter(what: str, wanted: bool = True) -> Any:
+    """A bar that counts, with no end known; one that is not shown if none is wanted."""
     from tqdm.auto import tqdm
 
-    return tqdm(desc=what, leave=False)
+    return tqdm(desc=what, leave=False, disable=not wanted)

@@ -1,4 +1,4 @@
-"""Pictures of results. matplotlib is imported when something is drawn."""
+"""Pictures of results."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hessop import _validation
+from hessop import _figure, _validation
 from hessop._results import EigenResult, Tridiagonal
 from hessop.quadrature import SpectralDensity
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_POINTS = 2000
-_FLOOR = 0.3  # of one eigenvalue per kernel width: what the log axis still shows
 
 
 def spectrum(
@@ -62,7 +59,7 @@ def spectrum(
     if isinstance(values, EigenResult):
         values = values.eigenvalues
     series = values if isinstance(values, Mapping) else {"": values}
-    ax = _axes(ax)
+    ax = _figure.axes(ax)
     reference = np.sort(np.asarray(next(iter(series.values())), dtype=float))
     for number, (label, w) in enumerate(series.items()):
         w = np.sort(np.asarray(w, dtype=float))
@@ -80,7 +77,8 @@ def spectrum(
 def density(
     densities: SpectralDensity | Mapping[str, SpectralDensity],
     *,
-    sigma: float | None = None,
+    sigma: float | str | None = None,
+    band: float | None = None,
     outliers: ArrayLike | EigenResult | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -91,8 +89,11 @@ def density(
     ----------
     densities : SpectralDensity or mapping of str to SpectralDensity
         What to draw; in a mapping, keys are the legend. The axis counts eigenvalues per unit.
-    sigma : float, optional
-        Width of the kernel, in units of eigenvalues. Default: each density's own.
+    sigma : float or "adaptive", optional
+        Width of the kernel, as in `SpectralDensity.pdf`. Default: each density's own.
+    band : float, optional
+        A confidence level between 0 and 1: draws the band over the choice of probes. Default: no
+        band.
     outliers : array_like or EigenResult, optional
         Eigenvalues to mark below the curve, of shape (m,).
     ax : matplotlib.axes.Axes, optional
@@ -125,23 +126,14 @@ def density(
     'log'
     """
     series = densities if isinstance(densities, Mapping) else {"": densities}
-    ax = _axes(ax)
-    bottom = np.inf
+    ax, bottom = _figure.axes(ax), np.inf
     for label, d in series.items():
-        width = d.sigma if sigma is None else sigma
-        margin = 5 * width
-        x = np.linspace(d.nodes.min() - margin, d.nodes.max() + margin, _POINTS)
-        # every node is a point, or the peak of an outlier could fall between two
-        x = np.sort(np.concatenate([x, d.nodes.ravel()]))
-        y = d.pdf(x, sigma, count=True)
-        ax.semilogy(x, y, label=label or None)
-        bottom = min(bottom, _FLOOR / (width * np.sqrt(2 * np.pi)) / len(d.nodes))
+        d.plot(sigma=sigma, band=band, ax=ax, label=label or None)
+        bottom = min(bottom, ax.get_ylim()[0])
+    ax.set_ylim(bottom=bottom)
     if outliers is not None:
         w = outliers.eigenvalues if isinstance(outliers, EigenResult) else np.asarray(outliers)
         ax.plot(w, np.full(len(w), 1.5 * bottom), "k|", markersize=9, label="eigenvalues")
-    ax.set_ylim(bottom=bottom)
-    ax.set_xlabel("eigenvalue")
-    ax.set_ylabel("eigenvalues per unit")
     if any(series) or outliers is not None:
         ax.legend()
     return ax
@@ -184,7 +176,7 @@ def convergence(t: Tridiagonal, *, exact: ArrayLike | None = None, ax: Axes | No
     >>> ax.get_xlabel()
     'step'
     """
-    ax = _axes(ax)
+    ax = _figure.axes(ax)
     m = len(t.alpha)
     columns = [(step, t.eigh(step)[0]) for step in range(1, m + 1)]
     last = m + max(1, m // 20)  # apart from the steps, so that its label stands free
@@ -201,16 +193,3 @@ def convergence(t: Tridiagonal, *, exact: ArrayLike | None = None, ax: Axes | No
     ax.set_xlabel("step")
     ax.set_ylabel("Ritz value")
     return ax
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    try:
-        from matplotlib import pyplot as plt
-    except ImportError:
-        raise ImportError(
-            "`hessop.plot` must have matplotlib; it is not installed. "
-            'Use pip install "hessop[plot]".'
-        ) from None
-    return plt.subplots(layout="constrained")[1]

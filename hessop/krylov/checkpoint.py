@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hessop import _validation
+from hessop import _files, _validation
 from hessop._product import Product
 from hessop.krylov import reorthogonalization
 from hessop.krylov.audit import Audit
@@ -90,13 +88,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: Any, product: Product, key: dict[str, Any]) -> None:
-        self.path = Path(path)
-        if not self.path.parent.is_dir():
-            raise ValueError(
-                _validation.message(
-                    "checkpoint", "be a file in a folder that exists", repr(str(path))
-                )
-            )
+        self.path = _files.in_folder("checkpoint", path)
         self.last = True
         self._product = product
         self._key = {"n": product.n, "dtype": str(product.dtype), **key}
@@ -152,15 +144,8 @@ class Checkpoint:
         started = time.monotonic()
         state, arrays = _taken(search)
         text = json.dumps({"version": _VERSION, "key": self._key, **state}, default=_plain)
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        try:
-            with beside.open("wb") as file:
-                np.savez(file, allow_pickle=False, state=np.array(text), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, self.path)
-        finally:
-            beside.unlink(missing_ok=True)
+        with _files.replaced(self.path) as file:
+            np.savez(file, allow_pickle=False, state=np.array(text), **arrays)
         self._written = time.monotonic()
         self._cost = self._written - started
 

@@ -3,5 +3,7 @@
 from hessop.quadrature.density import SpectralDensity as SpectralDensity
 from hessop.quadrature.diagonal import diagonal as diagonal
 from hessop.quadrature.layers import layer_traces as layer_traces
+from hessop.quadrature.norm import norm as norm
 from hessop.quadrature.slq import slq as slq
 from hessop.quadrature.trace import trace as trace
+from hessop.quadrature.variance import trace_variance as trace_variance

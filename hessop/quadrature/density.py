@@ -1,9 +1,8 @@
-"""A spectral density: what it says, and how it grows."""
+"""A spectral density: what it says, and how it is compared, kept and joined."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import wasserstein_distance
 
-from hessop import _validation
-from hessop._space import LocalSpace
-from hessop.operators import enter
-from hessop.quadrature import gauss
-from hessop.quadrature.lock import Lock
+from hessop import _files, _validation
+from hessop.krylov.sweep import Sweep
+from hessop.quadrature import gauss, storing
+from hessop.quadrature.bands import Banded
+from hessop.quadrature.growth import Growth
+from hessop.quadrature.picture import draw
 from hessop.quadrature.probes import Source
-from hessop.quadrature.smoothed import Smoothed
-from hessop.quadrature.sweeps import Method, rules
+from hessop.quadrature.sweeps import Method
 
 
 @dataclass(frozen=True)
-class SpectralDensity(Smoothed):
+class SpectralDensity(Banded):
     r"""
     The distribution of an operator's eigenvalues, from `hessop.slq`.
 
@@ -45,14 +44,40 @@ class SpectralDensity(Smoothed):
     points : ndarray of float64, shape (l,)
         Eigenvalues that were locked: exact points, of weight ``1 / n`` each. The nodes stand for
         the ``n - l`` others.
+    residuals : ndarray of float64, shape (n_probes, m), or None
+        An eigenvalue lies within so much of each node.
+    alpha, beta : ndarray of float64, shape (n_probes, steps), or None
+        The recurrences that the nodes come from; NaN beyond the end of a shorter one. The last of
+        `beta` is what was left over.
     source : Source or None
         Where the probes come from, which is what `extend` needs.
     method : Method
         How the sweeps were done.
+    kept : tuple of Sweep
+        The Lanczos vectors, where `hessop.slq` was asked to keep them.
     """
 
-    source: Source | None = field(default=None, kw_only=True)
-    method: Method = field(default_factory=Method, kw_only=True)
+    kept: tuple[Sweep, ...] = field(default=(), kw_only=True, repr=False, compare=False)
+
+    @classmethod
+    def empty(
+        cls, n: int, ncv: int, points: gauss.Array, source: Source, method: Method
+    ) -> SpectralDensity:
+        """
+        A density without probes yet.
+
+        Parameters
+        ----------
+        n, ncv, points, source, method : object
+            As the attributes.
+
+        Returns
+        -------
+        SpectralDensity
+            For `joined`.
+        """
+        table = gauss.Swept(*[np.empty((0, 0))] * 5)._asdict()
+        return cls(n=n, ncv=ncv, n_matvec=0, points=points, source=source, method=method, **table)
 
     def wasserstein(self, other: SpectralDensity | ArrayLike) -> float:
         """
@@ -68,21 +93,29 @@ class SpectralDensity(Smoothed):
         float
             In units of eigenvalues, by `scipy.stats.wasserstein_distance`.
         """
-        theirs = other._flat() if isinstance(other, SpectralDensity) else (np.ravel(other), None)
-        return float(wasserstein_distance(self._flat()[0], theirs[0], self._flat()[1], theirs[1]))
+        theirs = other.atoms() if isinstance(other, SpectralDensity) else (np.ravel(other), None)
+        mine = self.atoms()
+        return float(wasserstein_distance(mine[0], theirs[0], mine[1], theirs[1]))
 
-    def extend(self, A: Any, n_probes: int, *, lock: Any = None) -> SpectralDensity:
+    def extend(
+        self, A: Any, n_probes: int = 0, *, ncv: int | None = None, lock: Any = None
+    ) -> SpectralDensity:
         """
-        The density with more probes, the next of the same seed: as one run with all of them.
+        The density with more steps, or more probes, the next of the same seed.
 
-        (To rounding: products of blocks round by their width.)
+        As one run with all of them, to rounding: products of blocks round by their width. One
+        product is spent on whether `A` is the operator that the density came from.
 
         Parameters
         ----------
         A : operator or matrix, shape (n, n)
             The operator that it came from.
-        n_probes : int
-            How many more, at least 1.
+        n_probes : int, optional
+            How many more, at least 0. Default 0.
+        ncv : int, optional
+            Lanczos steps of every probe, at least as many as before, which is the default. Where
+            the vectors were kept (``hessop.slq(..., keep=True)``) only the further steps are
+            taken; otherwise sweeps begin anew.
         lock : tuple or EigenResult, optional
             What was locked, where something was.
 
@@ -94,52 +127,57 @@ class SpectralDensity(Smoothed):
         Raises
         ------
         ValueError
-            If `A` has another size, `lock` other eigenvalues, or the source is not known.
+            If `A` is another operator, `lock` has other eigenvalues, or the source is not known.
         """
-        more = _validation.integer("n_probes", n_probes, 1)
-        if self.source is None:
-            raise ValueError(
-                _validation.message("density", "know its probes", "one without", "Use hessop.slq.")
-            )
-        product, _ = enter(A)
-        space = LocalSpace(product.n, product.dtype, product.device)
-        held = Lock.of(space, lock)
-        if product.n != self.n or not np.array_equal(held.values, self.points):
+        more = _validation.integer("n_probes", n_probes, 0)
+        steps = self.ncv if ncv is None else _validation.integer("ncv", ncv, self.ncv)
+        growth, count = Growth.of(self, A, lock, steps), len(self.nodes)
+        off = growth.difference(self)
+        if off:
             raise ValueError(
                 _validation.message(
-                    "A, lock",
-                    f"have n={self.n} and {len(self.points)} locked eigenvalues, as the density",
-                    f"n={product.n} and {len(held.values)}",
+                    "A",
+                    "be the operator that the density came from",
+                    f"one whose products differ by {off:.1e}, relatively",
                 )
             )
-        count = len(self.nodes)
-        grown = self
-        generators = self.source.generators(count, count + more)
-        for found, spent in rules(
-            product, space, generators, self.method, steps=min(self.ncv, self.bulk), lock=held.basis
-        ):
-            grown = grown.with_rules(found, spent)
+        grown = replace(self, n_matvec=self.n_matvec + 1)
+        if steps > self.ncv:
+            found, spent, kept = growth.deeper(self, self.kept)
+            grown = grown._with(found, spent, kept, steps)
+        for part in growth.probes(count, count + more, keep=bool(self.kept)):
+            grown = grown.joined(*part)
         return grown
 
-    def with_rules(self, more: list[gauss.Rule], n_matvec: int) -> SpectralDensity:
+    def joined(
+        self, more: list[gauss.Swept], n_matvec: int, kept: tuple[Sweep, ...] = ()
+    ) -> SpectralDensity:
         """
         This density and further rules.
 
         Parameters
         ----------
-        more : list of tuple
-            Nodes and weights of each.
+        more : list of Swept
+            What the sweeps of further probes gave.
         n_matvec : int
             The products they took.
+        kept : tuple of Sweep, optional
+            Their vectors, where they are kept.
 
         Returns
         -------
         SpectralDensity
             A new one.
         """
-        mine = list(zip(self.nodes, self.weights, strict=True))
-        nodes, weights = gauss.padded([*mine, *more])
-        return replace(self, nodes=nodes, weights=weights, n_matvec=self.n_matvec + n_matvec)
+        return self._with([*self.sweeps, *more], n_matvec, (*self.kept, *kept), self.ncv)
+
+    def _with(
+        self, sweeps: list[gauss.Swept], n_matvec: int, kept: tuple[Sweep, ...], ncv: int
+    ) -> SpectralDensity:
+        """These rules in the place of all, and the products that were spent on top."""
+        spent = self.n_matvec + n_matvec
+        table = gauss.padded(sweeps)._asdict()
+        return replace(self, **table, n_matvec=spent, kept=kept, ncv=ncv)
 
     def __add__(self, other: SpectralDensity) -> SpectralDensity:
         """Merge two runs on the same operator with different probes."""
@@ -160,26 +198,27 @@ class SpectralDensity(Smoothed):
                         "other", "have other probes", "the same seed", "Use extend."
                     )
                 )
-        theirs = list(zip(other.nodes, other.weights, strict=True))
-        return replace(self.with_rules(theirs, other.n_matvec), source=None)
+        return replace(self.joined(other.sweeps, other.n_matvec), source=None, kept=())
 
     def save(self, path: Any) -> None:
         """
-        Write it to a file, for `load`.
+        Write it to a file, for `load`; without the vectors that are kept.
 
         Parameters
         ----------
         path : path_like
             A NumPy archive; ``.npz`` is added where it is missing.
+
+        Raises
+        ------
+        ValueError
+            If the folder does not exist.
         """
-        rest = {"n": self.n, "ncv": self.ncv, "n_matvec": self.n_matvec}
-        state = {
-            **rest,
-            "method": asdict(self.method),
-            "source": None if self.source is None else asdict(self.source),
-        }
-        arrays = {"nodes": self.nodes, "weights": self.weights, "points": self.points}
-        np.savez(Path(path), allow_pickle=False, state=np.array(json.dumps(state)), **arrays)
+        where = _files.in_folder("path", path)
+        if where.suffix != ".npz":
+            where = where.with_name(f"{where.name}.npz")
+        with _files.replaced(where) as file:
+            storing.write(self, file)
 
     @classmethod
     def load(cls, path: Any) -> SpectralDensity:
@@ -196,13 +235,25 @@ class SpectralDensity(Smoothed):
         SpectralDensity
             The same, to the last bit.
         """
-        with np.load(Path(path), allow_pickle=False) as file:
-            state = json.loads(str(file["state"]))
-            arrays = {name: file[name] for name in ("nodes", "weights", "points")}
-        method, source = Method(**state.pop("method")), state.pop("source")
-        return cls(**arrays, **state, method=method, source=source and Source.read(source))
+        return cls(**storing.read(Path(path)))
 
-    def _flat(self) -> tuple[Any, Any]:
-        """All values and their weights."""
-        share = self.weights.ravel() * (self.bulk / len(self.weights))
-        return np.append(self.nodes, self.points), np.append(share, np.ones(len(self.points)))
+    def plot(self, **options: Any) -> Any:
+        """
+        Draw it on a logarithmic axis, where single outliers are seen beside the bulk.
+
+        Parameters
+        ----------
+        **options : object
+            ``sigma``, ``ax``, ``label``, ``band`` (a confidence level) and ``magnitude`` (whether
+            to draw the density of ``log10 |lambda|``), all optional.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            What was drawn on.
+
+        See Also
+        --------
+        hessop.plot.density : Several densities, and outliers to mark.
+        """
+        return draw(self, **options)

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
 
-Rule = tuple[NDArray[np.float64], NDArray[np.float64]]
+Array = NDArray[np.float64]
+
+Rule = tuple[Array, Array]
 """Nodes, ascending, and weights."""
 
 
-def rule(alpha: NDArray[np.float64], beta: NDArray[np.float64]) -> Rule:
+class Swept(NamedTuple):
+    """
+    What one Lanczos sweep gives, or a table of many of them.
+
+    ``nodes`` and ``weights`` are its Gauss rule; an eigenvalue lies within ``residuals`` of each
+    node. ``alpha`` and ``beta`` are the recurrence that it comes from, where the last of ``beta``
+    is what was left over.
+    """
+
+    nodes: Array
+    weights: Array
+    residuals: Array
+    alpha: Array
+    beta: Array
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing was left over: the rule is the measure itself."""
+        return bool(self.beta[-1] == 0.0)
+
+
+def rule(alpha: Array, beta: Array) -> Rule:
     """
     Nodes and weights of the rule that a Lanczos sweep from a unit vector z defines.
 
@@ -18,49 +43,62 @@ def rule(alpha: NDArray[np.float64], beta: NDArray[np.float64]) -> Rule:
     The weights are the squared first components of the eigenvectors, once (Golub and Welsch
     1969); they sum to 1.
     """
-    theta, Y = eigh_tridiagonal(alpha, beta[: len(alpha) - 1])
-    return theta, Y[0] ** 2
-
-
-def padded(
-    rules: list[Rule],
-) -> Rule:
-    """
-    Rules of unequal length as two arrays (probes, m).
-
-    A shorter rule repeats its last node with weight 0, where any f can be evaluated.
-    """
-    m = max(len(theta) for theta, _ in rules)
-    nodes = np.array([np.pad(theta, (0, m - len(theta)), mode="edge") for theta, _ in rules])
-    weights = np.array([np.pad(w, (0, m - len(w))) for _, w in rules])
+    nodes, weights, _ = ritz(alpha, beta)
     return nodes, weights
 
 
-def cumulative(
-    nodes: NDArray[np.float64], weights: NDArray[np.float64], x: float, *, below: bool = False
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """
-    A lower bound, a value and an upper bound for the measure of ``(-inf, x]``, for each rule.
+def ritz(alpha: Array, beta: Array) -> tuple[Array, Array, Array]:
+    """Ritz values, the weight of each, and the last components of the eigenvectors, squared."""
+    theta, Y = eigh_tridiagonal(alpha, beta[: len(alpha) - 1])
+    return theta, Y[0] ** 2, Y[-1] ** 2
 
-    The sum of the weights of k nodes lies between the measure up to the k-th and that up to the
-    next, that one excluded (the separation theorem of Chebyshev, Markov and Stieltjes): with k
-    nodes up to x, k - 1 weights bound it from below and k + 1 from above. With `below`, x itself
-    does not belong to it.
 
-    Parameters
-    ----------
-    nodes, weights : ndarray, shape (probes, m)
-        Of each rule.
-    x : float
-        Where.
-    below : bool, optional
-        Whether to leave x out.
+def swept(alpha: Array, beta: Array, ghosts: float = 0.0) -> Swept:
     """
-    count = np.sum(nodes < x if below else nodes <= x, axis=1)
-    sums = np.concatenate([np.zeros((len(nodes), 1)), np.cumsum(weights, axis=1)], axis=1)
-    # the last sum is 1 but for rounding, and so is everything beyond the last node
-    m = nodes.shape[1]
-    low, middle, high = (
-        sums[np.arange(len(nodes)), np.clip(count + shift, 0, m)] for shift in (-1, 0, 1)
+    The rule and its recurrence; nodes within `ghosts` of their neighbours become one.
+
+    Without reorthogonalisation a converged eigenvalue comes back as further nodes that agree
+    with it to rounding and share its weight (Greenbaum 1989): the sum is what it has.
+    """
+    nodes, weights, last = ritz(alpha, beta)
+    residuals = beta[-1] * np.sqrt(last)
+    starts = np.append(0, np.flatnonzero(np.diff(nodes) > ghosts) + 1) if ghosts else ()
+    if 0 < len(starts) < len(nodes):
+        heavy = np.maximum(weights, np.finfo(float).tiny)  # a mean where all weights are zero
+        nodes = np.add.reduceat(heavy * nodes, starts) / np.add.reduceat(heavy, starts)
+        weights = np.add.reduceat(weights, starts)
+        residuals = np.minimum.reduceat(residuals, starts)
+    return Swept(nodes, weights, residuals, alpha, beta)
+
+
+def padded(sweeps: list[Swept]) -> Swept:
+    """
+    Sweeps of unequal length as arrays (probes, m).
+
+    A shorter rule repeats its last node with weight 0, where any f can be evaluated. A shorter
+    recurrence ends in NaN.
+    """
+    m = max(len(one.nodes) for one in sweeps)
+    steps = max(len(one.alpha) for one in sweeps)
+
+    def column(name: str, size: int, **pad: Any) -> Array:
+        arrays = [getattr(one, name) for one in sweeps]
+        return np.array([np.pad(a, (0, size - len(a)), **pad) for a in arrays])
+
+    return Swept(
+        column("nodes", m, mode="edge"),
+        column("weights", m),
+        column("residuals", m, mode="edge"),
+        column("alpha", steps, constant_values=np.nan),
+        column("beta", steps, constant_values=np.nan),
     )
-    return np.where(np.isposinf(x), middle, low), middle, np.where(np.isneginf(x), 0.0, high)
+
+
+def rows(table: Swept) -> list[Swept]:
+    """What `padded` was made of, less nodes of no weight at the end."""
+    found = []
+    for nodes, weights, residuals, alpha, beta in zip(*table, strict=True):
+        m = int(np.flatnonzero(weights).max()) + 1
+        steps = int(np.count_nonzero(~np.isnan(alpha)))
+        found.append(Swept(nodes[:m], weights[:m], residuals[:m], alpha[:steps], beta[:steps]))
+    return found

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hessop import _validation
 from hessop._estimates import BoundedEstimate, Estimate
-from hessop.quadrature import gauss
+from hessop.quadrature import gauss, radau
+from hessop.quadrature.functions import Function, values
+from hessop.quadrature.probes import Source
+from hessop.quadrature.sweeps import Method
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Measure:
         Number of eigenvalues, steps asked for, products spent.
     points : ndarray of float64, shape (l,)
         Eigenvalues known exactly.
+    residuals, alpha, beta : ndarray of float64 or None
+        Where the rules come from.
+    source : Source or None
+        Where the probes come from.
+    method : Method
+        How the sweeps were done.
     """
 
     nodes: NDArray[np.float64]
@@ -35,13 +42,54 @@ class Measure:
     ncv: int
     n_matvec: int
     points: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), kw_only=True)
+    residuals: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    alpha: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    beta: NDArray[np.float64] | None = field(default=None, kw_only=True)
+    source: Source | None = field(default=None, kw_only=True)
+    method: Method = field(default_factory=Method, kw_only=True)
 
     @property
     def bulk(self) -> int:
         """How many eigenvalues the nodes stand for: all but `points`."""
         return self.n - len(self.points)
 
-    def expectation(self, f: Callable[[NDArray[np.float64]], Any]) -> Estimate:
+    @property
+    def sweeps(self) -> list[gauss.Swept]:
+        """The rule and the recurrence of each probe."""
+        if self.residuals is None or self.alpha is None or self.beta is None:
+            raise ValueError(
+                _validation.message(
+                    "density", "know its recurrences", "one without", "Use hessop.slq."
+                )
+            )
+        table = gauss.Swept(self.nodes, self.weights, self.residuals, self.alpha, self.beta)
+        return gauss.rows(table)
+
+    def atoms(self, *, count: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """
+        The density as it is, without a kernel.
+
+        Parameters
+        ----------
+        count : bool, optional
+            Whether the weights sum to n instead of 1. Default False.
+
+        Returns
+        -------
+        values : ndarray of float64, shape (n_probes * m + l,)
+            The nodes of all probes and the points, ascending.
+        weights : ndarray of float64, shape (n_probes * m + l,)
+            Of each.
+        """
+        share = self.weights.ravel() * (self.bulk / len(self.weights))
+        found = np.append(self.nodes, self.points)
+        weights = np.append(share, np.ones(len(self.points))) / (1 if count else self.n)
+        order = np.argsort(found, kind="stable")
+        return found[order], weights[order]
+
+    def expectation(
+        self, f: Function, *, within: tuple[float, float] | None = None
+    ) -> Estimate | BoundedEstimate:
         r"""
         The mean of a function over the eigenvalues, :math:`\frac{1}{n} \sum_i f(\lambda_i)`.
 
@@ -49,25 +97,31 @@ class Measure:
         ----------
         f : callable
             Takes and returns an array; evaluated at every node, zero included.
+        within : tuple (a, b), optional
+            Ends of an interval that holds all eigenvalues. Then each probe's value is bracketed by
+            the Gauss-Radau rules with a node at either end, which is certain for an f whose
+            derivative of order ``2 ncv + 1`` keeps its sign in between: powers, exponentials,
+            logarithms, ``1 / (x + c)``.
 
         Returns
         -------
-        Estimate
-            One sample per probe, so that it has a standard error and a confidence interval. They
-            cover the choice of probes, not the error of the Gauss rule.
+        Estimate or BoundedEstimate
+            One sample per probe, so that it has a standard error and a confidence interval. That
+            covers the choice of probes; the error of the rules too with `within`, where samples
+            are the middles of the brackets.
 
         Raises
         ------
         ValueError
-            If `f` is not finite at a node, or returns another shape.
+            If `f` is not finite at a node, or returns another shape; if nodes lie outside `within`.
         TypeError
             If `f` is complex.
         """
-        inside = np.sum(self.weights * self._values(f, self.nodes), axis=1)
-        exact = float(np.sum(self._values(f, self.points)))
-        return Estimate((self.bulk * inside + exact) / self.n, self.n_matvec)
+        return self._estimate(f, within, 1.0 / self.n)
 
-    def trace(self, f: Callable[[NDArray[np.float64]], Any] | None = None) -> Estimate:
+    def trace(
+        self, f: Function | None = None, *, within: tuple[float, float] | None = None
+    ) -> Estimate | BoundedEstimate:
         r"""
         The trace of a function of the operator, :math:`\operatorname{tr} f(A)`.
 
@@ -75,10 +129,12 @@ class Measure:
         ----------
         f : callable, optional
             Takes and returns an array. Default: the identity.
+        within : tuple (a, b), optional
+            As in `expectation`: brackets by Gauss-Radau rules.
 
         Returns
         -------
-        Estimate
+        Estimate or BoundedEstimate
             With standard error and confidence interval, as `expectation`.
 
         Raises
@@ -94,26 +150,28 @@ class Measure:
         >>> round(float(density.trace(np.log)), 10)  # log-determinant
         2.0794415417
         """
-        mean = self.expectation(lambda x: x) if f is None else self.expectation(f)
-        return Estimate(self.n * mean.samples, mean.n_matvec)
+        return self._estimate(f or (lambda x: x), within, 1.0)
 
     def count(self, a: float, b: float) -> BoundedEstimate:
         r"""
         How many eigenvalues lie in an interval.
 
-        The weights of the nodes in it. For each probe, the true weight of the interval lies
-        between bounds that its neighbours give (Chebyshev, Markov and Stieltjes; Golub and
-        Meurant, "Matrices, Moments and Quadrature with Applications", 2010, Section 2.6).
+        For each probe, the weight of the interval lies between bounds that the Gauss-Radau rules
+        with nodes at its ends give (Chebyshev, Markov and Stieltjes; Golub and Meurant, "Matrices,
+        Moments and Quadrature with Applications", 2010): the best that follow from `ncv` steps.
+        They are narrow where an end lies in a gap of the spectrum.
 
         Parameters
         ----------
         a, b : float
-            The ends, which belong to it, ``a <= b``; infinite ones are allowed.
+            The ends, which belong to it with what lies within rounding of them, ``a <= b``;
+            infinite ones are allowed.
 
         Returns
         -------
         BoundedEstimate
-            Its interval covers the choice of probes and the error of the rules.
+            Samples are the middles of the bounds. Its interval covers the choice of probes and the
+            error of the rules.
 
         Raises
         ------
@@ -122,29 +180,51 @@ class Measure:
         """
         if not a <= b:
             raise ValueError(_validation.message("a, b", "satisfy a <= b", (a, b)))
-        left = gauss.cumulative(self.nodes, self.weights, float(a), below=True)
-        right = gauss.cumulative(self.nodes, self.weights, float(b))
-        exact = int(((a <= self.points) & (self.points <= b)).sum())
-        middle, low, high = (
-            exact + self.bulk * np.clip(part, 0.0, 1.0)
-            for part in (right[1] - left[1], right[0] - left[2], right[2] - left[0])
+        left, right = float(a) - self.rounding, float(b) + self.rounding
+        sweeps = self.sweeps
+        (least, most), (lower, upper) = (radau.shares(sweeps, x) for x in (left, right))
+        exact = int(((left <= self.points) & (self.points <= right)).sum())
+        low, high = (
+            exact + self.bulk * np.clip(part, 0.0, 1.0) for part in (lower - most, upper - least)
         )
-        return BoundedEstimate(middle, self.n_matvec, low, high)
+        return BoundedEstimate((low + high) / 2, self.n_matvec, low, high)
 
-    @staticmethod
-    def _values(
-        f: Callable[[NDArray[np.float64]], Any], x: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """What the user's function makes of an array."""
-        values = np.asarray(f(x))
-        if values.dtype.kind == "c":
-            raise TypeError(_validation.message("f", "be real", str(values.dtype)))
-        values = values.astype(np.float64)
-        if values.shape != x.shape:
-            raise ValueError(_validation.message("f", f"keep the shape {x.shape}", values.shape))
-        if not np.isfinite(values).all():
-            bad = x[~np.isfinite(values)][0]
+    @property
+    def rounding(self) -> float:
+        """What cannot be told apart, in units of eigenvalues."""
+        ends = [*self.points, self.nodes.min(), self.nodes.max()]
+        return self.method.rounding * float(np.abs(ends).max())
+
+    def _estimate(
+        self, f: Function, within: tuple[float, float] | None, factor: float
+    ) -> Estimate | BoundedEstimate:
+        """The trace of a function, times a factor."""
+        if within is None:
+            sums = np.sum(self.weights * values(f, self.nodes), axis=1)
+            return Estimate(factor * self._whole(f, sums), self.n_matvec)
+        a, b = self._interval(*within)
+        pairs = np.empty((len(self.nodes), 2))
+        for pair, one in zip(pairs, self.sweeps, strict=True):
+            # a Ritz value may lie outside by rounding, and is an end of the interval then
+            for i, at in enumerate((min(a, one.nodes[0]), max(b, one.nodes[-1]))):
+                nodes, weights = radau.radau(one, at)
+                pair[i] = weights @ values(f, nodes)
+        low, high = (factor * self._whole(f, ends) for ends in np.sort(pairs, axis=1).T)
+        return BoundedEstimate((low + high) / 2, self.n_matvec, low, high)
+
+    def _whole(self, f: Function, inside: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The trace, from the means over what the nodes stand for."""
+        exact = float(np.sum(values(f, self.points)))
+        return self.bulk * inside + exact
+
+    def _interval(self, a: float, b: float) -> tuple[float, float]:
+        """The gate of `within`."""
+        if not (a - self.rounding <= self.nodes.min() and self.nodes.max() <= b + self.rounding):
             raise ValueError(
-                _validation.message("f", "be finite at every node", f"{bad:g} mapped to NaN or Inf")
+                _validation.message(
+                    "within",
+                    f"hold all nodes, from {self.nodes.min():g} to {self.nodes.max():g}",
+                    (a, b),
+                )
             )
-        return values
+        return float(a), float(b)

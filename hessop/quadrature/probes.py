@@ -82,14 +82,16 @@ def blocks(
     distribution: str,
     rows_each: int,
     first: int = 0,
+    most: int | None = None,
 ) -> Iterator[torch.Tensor]:
     """
     A probe from each generator, in blocks (k, n): as many at a time as there is `room` for.
 
     With `first`, blocks are that large, then as large as all before together: to look at what
-    they show in between.
+    they show in between. With `most`, none is larger.
     """
-    count, width, a = len(generators), room(space, rows_each), 0
+    count, a = len(generators), 0
+    width = min(room(space, rows_each), most or count)
     while a < count:
         size = min(width, count - a, max(first, a) if first else count)
         yield torch.stack([drawn(space, g, distribution) for g in generators[a : a + size]])

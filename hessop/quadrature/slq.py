@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from hessop import _validation
+from hessop import _progress, _validation
 from hessop._results import ConvergenceWarning
 from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
 from hessop.operators import enter
-from hessop.quadrature import gauss, probes, sweeps
+from hessop.quadrature import probes
+from hessop.quadrature.checkpoint import Checkpoint
 from hessop.quadrature.density import SpectralDensity
+from hessop.quadrature.growth import Growth
 from hessop.quadrature.lock import Lock
+from hessop.quadrature.settling import Settled
+from hessop.quadrature.sweeps import Method
 
 # How many probes come before a first look at the band, and where it is looked at.
 _FIRST = 5
@@ -30,6 +35,10 @@ def slq(
     lock: Any = None,
     reorth: str = "double",
     rtol: float | None = None,
+    block_size: int | None = None,
+    keep: bool = False,
+    checkpoint: Any = None,
+    progress: bool = False,
     rng: Any = None,
 ) -> SpectralDensity:
     r"""
@@ -47,9 +56,9 @@ def slq(
         How many probes, at least 1: the error falls with its root. With `rtol`, the most.
         Default 10.
     ncv : int, optional
-        Lanczos steps for each, at least 1; more than n is taken for n. The resolution in the
-        bulk is about the range of the spectrum over `ncv`; outliers are resolved far better.
-        Default 80.
+        Lanczos steps for each, at least 1; more than n is taken for n. With `rtol`, the most. The
+        resolution in the bulk is about the range of the spectrum over `ncv`; outliers are resolved
+        far better. Default 80.
     distribution : {"rademacher", "gaussian", "sphere"}, optional
         Of the probes' entries. Probes are normalised, so that "gaussian" is "sphere". Default
         "rademacher".
@@ -58,14 +67,28 @@ def slq(
         become exact points of the density, and the probes see the rest of the spectrum alone: no
         step and no variance is spent on outliers.
     reorth : {"none", "full", "double", "selective"}, optional
-        As in `hessop.tridiagonalize`; "double" by default. Under "none" no basis is kept: two
-        vectors per probe, and converged eigenvalues come back as ghosts that share their
-        weight, which the density does not see.
+        As in `hessop.tridiagonalize`; "double" by default. Under "none" no basis is kept: three
+        vectors per probe. Converged eigenvalues come back as ghosts that share their weight; what
+        agrees to rounding is merged into one node.
     rtol : float, optional
         Positive. Probes are added, twice as many each time, until half the 95 percent band of the
-        smoothed ``cdf`` is nowhere more than this. Default: all `n_probes`.
+        smoothed ``cdf`` is nowhere more than this; and a block of probes takes no more steps once
+        these have ceased to move that curve by a tenth of it. Default: all `n_probes`, all `ncv`.
+    block_size : int, optional
+        How many probes advance together, at most. Default: as many as half the free memory holds.
+        The probes are the same whatever it is, and products agree to rounding.
+    keep : bool, optional
+        Whether the density holds on to the Lanczos vectors, so that its ``extend`` can take further
+        steps without beginning anew. Default False.
+    checkpoint : path_like, optional
+        A file to which the probes that are done are written after each block of `block_size`. The
+        same call goes on from there after a kill, with one product to see that the operator is the
+        same. Removed at the end.
+    progress : bool, optional
+        Whether to show a bar that counts products. Default False.
     rng : None, int or numpy.random.Generator, optional
-        For the probes. The same seed gives the same probes on every device.
+        For the probes. The same seed gives the same probes, whatever their grouping and on every
+        device; different seeds share none.
 
     Returns
     -------
@@ -76,7 +99,7 @@ def slq(
     Raises
     ------
     ValueError, TypeError, FloatingPointError
-        As `hessop.lanczos`.
+        As `hessop.lanczos`; ValueError if a checkpoint is of another call.
 
     Warns
     -----
@@ -116,49 +139,51 @@ def slq(
     _validation.choice("reorth", reorth, reorthogonalization.METHODS)
     if rtol is not None:
         rtol = _validation.number("rtol", rtol, 0.0, strict=True)
+    if block_size is not None:
+        block_size = _validation.integer("block_size", block_size, 1)
     held = Lock.of(space, lock)
-    steps = min(ncv, product.n - len(held.basis))
-    product.expect(n_probes * steps)
+    method = Method(distribution, reorth, space.eps)
     source = probes.Source.of(rng, n_probes)
-    found = None
-    for rules, spent in sweeps.rules(
-        product,
-        space,
-        source.generators(0, n_probes),
-        sweeps.Method(distribution, reorth),
-        steps=steps,
-        lock=held.basis,
-        first=0 if rtol is None else _FIRST,
-    ):
-        if found is None:
-            nodes, weights = gauss.padded(rules)
-            found = SpectralDensity(
-                nodes,
-                weights,
-                product.n,
-                ncv,
-                spent,
-                points=held.values,
-                source=source,
-                method=sweeps.Method(distribution, reorth),
-            )
-        else:
-            found = found.with_rules(rules, spent)
-        if rtol is not None and _band(found) <= rtol:
-            return found
-    assert found is not None
-    if rtol is not None:
+    found = SpectralDensity.empty(product.n, ncv, held.values, source, method)
+    file = None if checkpoint is None else Checkpoint(checkpoint)
+    if file is not None:
+        found = file.restored(found, seeded=rng is not None)
+        assert found.source is not None
+        source = found.source
+    growth = Growth(product, space, held, source, method, ncv)
+    if file is not None and len(found.nodes):
+        file.check(found, growth)
+    with closing(_progress.counter("products", progress)) as bar:
+        for part in growth.probes(
+            len(found.nodes),
+            n_probes,
+            keep=keep,
+            look=0 if rtol is None else _FIRST,
+            most=block_size,
+            enough=lambda: None if rtol is None else Settled(rtol, growth.steps),
+            tick=bar.update,
+        ):
+            found = found.joined(*part)
+            if rtol is not None and _band(found) <= rtol:
+                break
+            if file is not None:
+                file.save(found)
+    if rtol is not None and _band(found) > rtol:
         warnings.warn(
             f"`rtol` of {rtol:g} was not reached with {len(found.nodes)} probes; the band is "
             f"{_band(found):.1e} wide to either side. Raise `n_probes` or `rtol`.",
             ConvergenceWarning,
             stacklevel=2,
         )
+    if file is not None:
+        file.remove()
     return found
 
 
 def _band(density: SpectralDensity) -> float:
     """Half the widest 95 percent band of the smoothed share of eigenvalues."""
+    if len(density.nodes) < 2:
+        return np.inf
     x = np.linspace(density.nodes.min(), density.nodes.max(), _LOOKS)
     low, high = density.interval(x, of="smooth")
     return float(np.max(high - low)) / 2

@@ -1,27 +1,24 @@
-"""Densities drawn as curves: kernels around the nodes, their inverse, their bands."""
+"""Densities as curves: kernels around the nodes, and their inverse."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import elementwise
 from scipy.special import ndtr
-from scipy.stats import bootstrap
 
 from hessop import _validation
-from hessop._estimates import BoundedEstimate, student
-from hessop.quadrature import gauss
-from hessop.quadrature.measure import Measure
+from hessop.quadrature import widths
+from hessop.quadrature.named import Named
 
 _POINTS = 512  # points of x that are evaluated at a time
 
 
 @dataclass(frozen=True)
-class Smoothed(Measure):
+class Smoothed(Named):
     """What `SpectralDensity` draws."""
 
     @property
@@ -39,7 +36,7 @@ class Smoothed(Measure):
         return width / self.ncv
 
     def pdf(
-        self, x: ArrayLike, sigma: float | None = None, *, count: bool = False
+        self, x: ArrayLike, sigma: float | str | None = None, *, count: bool = False
     ) -> NDArray[np.float64]:
         r"""
         The density, smoothed with a Gaussian kernel.
@@ -51,8 +48,11 @@ class Smoothed(Measure):
         ----------
         x : array_like
             Where to evaluate.
-        sigma : float, optional
+        sigma : float or "adaptive", optional
             Width of the kernel, positive, in units of eigenvalues. Default: the attribute `sigma`.
+            "adaptive" gives each node its own, as wide as what the rule resolves there: its
+            distance from its neighbours, or its residual if that is less (a tenth of the distance
+            at least). A bulk that is narrow beside the outliers keeps its shape.
         count : bool, optional
             Whether it integrates to n (eigenvalues per unit) instead of 1. Default False.
 
@@ -75,16 +75,10 @@ class Smoothed(Measure):
         >>> round(float(np.trapezoid(density.pdf(x, sigma=0.1), x)), 6)
         1.0
         """
-        width = self._width(sigma)
-
-        def kernel(z: NDArray[np.float64]) -> NDArray[np.float64]:
-            bell: NDArray[np.float64] = np.exp(-0.5 * z**2) / (width * np.sqrt(2 * np.pi))
-            return bell
-
-        return self._smooth(x, kernel, width, count)
+        return self._smooth(x, self._everything, _bell, self._widths(sigma), count)
 
     def cdf(
-        self, x: ArrayLike, sigma: float | None = None, *, count: bool = False
+        self, x: ArrayLike, sigma: float | str | None = None, *, count: bool = False
     ) -> NDArray[np.float64]:
         """
         The share of eigenvalues up to x, smoothed as `pdf`.
@@ -93,8 +87,8 @@ class Smoothed(Measure):
         ----------
         x : array_like
             Where to evaluate.
-        sigma : float, optional
-            Width of the kernel, positive. Default: the attribute `sigma`.
+        sigma : float or "adaptive", optional
+            As in `pdf`.
         count : bool, optional
             Whether to count eigenvalues, up to n, instead. Default False.
 
@@ -108,9 +102,9 @@ class Smoothed(Measure):
         ValueError
             If `sigma` is not positive.
         """
-        return self._smooth(x, ndtr, self._width(sigma), count)
+        return self._smooth(x, self._everything, _ogive, self._widths(sigma), count)
 
-    def quantile(self, q: ArrayLike, sigma: float | None = None) -> NDArray[np.float64]:
+    def quantile(self, q: ArrayLike, sigma: float | str | None = None) -> NDArray[np.float64]:
         """
         The inverse of `cdf`.
 
@@ -118,8 +112,8 @@ class Smoothed(Measure):
         ----------
         q : array_like
             Between 0 and 1, ends excluded.
-        sigma : float, optional
-            Width of the kernel, positive. Default: the attribute `sigma`.
+        sigma : float or "adaptive", optional
+            As in `pdf`.
 
         Returns
         -------
@@ -135,8 +129,8 @@ class Smoothed(Measure):
         if not ((shares > 0) & (shares < 1)).all():
             raise ValueError(_validation.message("q", "lie between 0 and 1", repr(q)))
         # forty widths beyond the last node the curve is 0 or 1
-        reach = 40 * self._width(sigma)
-        everything = np.append(self.nodes, self.points)
+        reach = 40 * self._widths(sigma).max()
+        everything = self._everything
         ends = everything.min() - reach, everything.max() + reach
         found = elementwise.find_root(
             lambda x, share: self.cdf(x, sigma) - share,
@@ -145,113 +139,84 @@ class Smoothed(Measure):
         )
         return np.asarray(found.x, dtype=np.float64)
 
-    def interval(
-        self,
-        x: ArrayLike,
-        *,
-        of: str = "cdf",
-        sigma: float | None = None,
-        confidence_level: float = 0.95,
-        method: str = "student",
-        rng: Any = None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def magnitude_pdf(
+        self, x: ArrayLike, sigma: float = 0.1, *, count: bool = False
+    ) -> NDArray[np.float64]:
         r"""
-        Confidence bands, point by point, over the choice of probes.
+        The density of :math:`\log_{10} |\lambda|`, for tails that follow a power law.
+
+        Eigenvalues of zero are at minus infinity, so that it integrates to the share of the
+        others. Where the rules do not resolve what is near zero, neither does this.
 
         Parameters
         ----------
         x : array_like
-            Where.
-        of : {"cdf", "smooth", "pdf"}, optional
-            "cdf" (default): the share of eigenvalues up to x, not smoothed; the band holds the
-            error of the rules too (see `count`). "smooth", "pdf": what `cdf` and `pdf` return.
+            Values of ``log10 |lambda|``.
         sigma : float, optional
-            Width of the kernel, where there is one. Default: the attribute `sigma`.
-        confidence_level : float, optional
-            Between 0 and 1. Default 0.95.
-        method : {"student", "bootstrap"}, optional
-            Student's interval of the mean over probes, which few probes call for, or percentiles
-            of 999 resampled means by `scipy.stats.bootstrap`, not for "cdf".
-        rng : None, int or numpy.random.Generator, optional
-            For the bootstrap.
+            Width of the Gaussian kernel, positive, in decades. Default 0.1.
+        count : bool, optional
+            Whether to count eigenvalues per decade. Default False.
 
         Returns
         -------
-        low : ndarray
-            Lower ends, shaped as `x`; NaN for one probe.
-        high : ndarray
-            Upper ends.
+        ndarray
+            Shaped as `x`.
 
         Raises
         ------
         ValueError
-            If an argument is out of range.
+            If `sigma` is not positive.
         """
-        _validation.choice("of", of, ("cdf", "smooth", "pdf"))
-        _validation.choice("method", method, ("student", "bootstrap"))
-        points = np.asarray(x, dtype=np.float64)
-        if of == "cdf":
-            if method == "bootstrap":
+        width = _validation.number("sigma", sigma, 0.0, strict=True)
+        with np.errstate(divide="ignore"):
+            logarithms = np.log10(np.abs(self._everything))
+        return self._smooth(x, logarithms, _bell, np.full(logarithms.shape, width), count)
+
+    @property
+    def _everything(self) -> NDArray[np.float64]:
+        """All nodes, then the points."""
+        return np.append(self.nodes, self.points)
+
+    def _widths(self, sigma: float | str | None) -> NDArray[np.float64]:
+        """A kernel's width for each node and point."""
+        if isinstance(sigma, str):
+            if sigma != "adaptive":
                 raise ValueError(
-                    _validation.message("method", 'be "student" for the cdf', repr(method))
+                    _validation.message("sigma", 'be a number > 0 or "adaptive"', repr(sigma))
                 )
-            bands = [
-                BoundedEstimate(*self._share(float(p))).confidence_interval(confidence_level)
-                for p in points.ravel()
-            ]
-            low, high = np.clip(np.array(bands).reshape(-1, 2), 0.0, 1.0).T
-        else:
-            # one probe after the other, as a density of its own
-            width = self._width(sigma)
-            alone = [self._alone(i) for i in range(len(self.nodes))]
-            each = np.array(
-                [getattr(a, "pdf" if of == "pdf" else "cdf")(points.ravel(), width) for a in alone]
-            )
-            if method == "student":
-                low, high = student(each, confidence_level)
-            else:
-                found = bootstrap(
-                    (each,),
-                    np.mean,
-                    n_resamples=999,
-                    confidence_level=confidence_level,
-                    method="percentile",
-                    rng=_validation.rng(rng),
-                ).confidence_interval
-                low, high = found.low, found.high
-        return low.reshape(points.shape), high.reshape(points.shape)
-
-    def _share(self, x: float) -> tuple[Any, int, Any, Any]:
-        """The samples of the share up to x, products, and bounds on them."""
-        exact = int((self.points <= x).sum())
-        low, middle, high = gauss.cumulative(self.nodes, self.weights, x)
-        low, middle, high = ((exact + self.bulk * part) / self.n for part in (low, middle, high))
-        return middle, self.n_matvec, low, high
-
-    def _alone(self, probe: int) -> Smoothed:
-        """One probe's part."""
-        rows = slice(probe, probe + 1)
-        return Smoothed(
-            self.nodes[rows], self.weights[rows], self.n, self.ncv, 0, points=self.points
-        )
-
-    def _width(self, sigma: float | None) -> float:
-        return self.sigma if sigma is None else _validation.number("sigma", sigma, 0.0, strict=True)
+            own = widths.adaptive(self.nodes, self.residuals, self.sigma)
+            return np.append(own, np.full(len(self.points), self.sigma))
+        width = self.sigma
+        if sigma is not None:
+            width = _validation.number("sigma", sigma, 0.0, strict=True)
+        return np.full(self.nodes.size + len(self.points), width)
 
     def _smooth(
         self,
         x: ArrayLike,
-        kernel: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-        width: float,
+        centres: NDArray[np.float64],
+        kernel: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+        width: NDArray[np.float64],
         count: bool,
     ) -> NDArray[np.float64]:
         """The weighted mean of a kernel around every node and point, some x at a time."""
         points = np.asarray(x, dtype=np.float64)
         share = self.weights.ravel() * (self.bulk / len(self.weights))
         weights = np.append(share, np.ones(len(self.points))) / (1.0 if count else self.n)
-        nodes = np.append(self.nodes, self.points)
         out = np.empty(points.size)
         for a in range(0, points.size, _POINTS):
-            z = (points.ravel()[a : a + _POINTS, None] - nodes) / width
-            out[a : a + _POINTS] = kernel(z) @ weights
+            gaps = points.ravel()[a : a + _POINTS, None] - centres
+            out[a : a + _POINTS] = kernel(gaps, width) @ weights
         return out.reshape(points.shape)
+
+
+def _bell(gaps: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The Gaussian."""
+    bell: NDArray[np.float64] = np.exp(-0.5 * (gaps / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    return bell
+
+
+def _ogive(gaps: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Its integral."""
+    share: NDArray[np.float64] = ndtr(gaps / width)
+    return share

@@ -9,7 +9,6 @@ import torch
 
 import hessop
 from hessop import SpectralDensity, synthetic
-from hessop.quadrature import gauss
 from hessop.quadrature.probes import DISTRIBUTIONS
 from tests.spectra import recorded
 
@@ -87,7 +86,8 @@ class TestGrowing:
         whole = hessop.slq(A, n_probes=5, rng=again, **options)
         np.testing.assert_allclose(grown.nodes, whole.nodes, rtol=0, atol=1e-12)
         np.testing.assert_allclose(grown.weights, whole.weights, rtol=0, atol=1e-12)
-        assert grown.n_matvec == whole.n_matvec == 30
+        assert whole.n_matvec == 30
+        assert grown.n_matvec == 32  # two looks at whether it is the same operator
         assert len(first.nodes) == 2
 
     def test_saved_and_loaded(self, A, top, tmp_path):
@@ -181,16 +181,6 @@ class TestQuestions:
         assert density.count(-np.inf, np.inf).estimate == pytest.approx(300)
         with pytest.raises(ValueError, match="`a, b` must satisfy a <= b"):
             density.count(1.0, 0.0)
-
-    def test_separation_theorem(self):
-        """Of the uniform measure on [-1, 1], in every gap between nodes and beyond."""
-        m = 7
-        j = np.arange(1.0, m)
-        theta, w = gauss.rule(np.zeros(m), j / np.sqrt(4 * j**2 - 1))
-        for x in np.linspace(-1, 1, 101):
-            low, middle, high = gauss.cumulative(theta[None], w[None], x)
-            assert low[0] - 1e-14 <= (x + 1) / 2 <= high[0] + 1e-14
-            assert low[0] <= middle[0] <= high[0]
 
     def test_interval_is_students(self, A):
         """Of the probes' own curves; percentiles of resampled means are near it."""

@@ -137,8 +137,8 @@ class TestSigma:
 
     @pytest.mark.parametrize("method", ["pdf", "cdf"])
     def test_wrong_kind(self, density, method):
-        """A number."""
-        with pytest.raises(TypeError, match="`sigma` must be a finite number > 0; got 'wide'"):
+        """A number, or the one word."""
+        with pytest.raises(ValueError, match='`sigma` must be a number > 0 or "adaptive"; got'):
             getattr(density, method)(0.0, "wide")
 
 

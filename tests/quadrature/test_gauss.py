@@ -79,13 +79,45 @@ def test_weights_are_a_distribution(alpha, beta):
     assert w @ theta == pytest.approx(alpha[0], abs=1e-13 * scale)
 
 
-def test_padded():
+def test_padded_and_back():
     """A short rule repeats its last node, with weight 0: sums do not change, f can be evaluated."""
-    rules = [
-        (np.array([1.0, 2.0, 4.0]), np.array([0.2, 0.3, 0.5])),
-        (np.array([-3.0]), np.array([1.0])),
-        (np.array([0.0, 5.0]), np.array([0.25, 0.75])),
+    recurrences = [
+        (np.array([1.0, 2.0, 4.0]), np.array([0.5, 0.25, 0.125])),
+        (np.array([-3.0]), np.array([0.0])),
+        (np.array([0.0, 5.0]), np.array([1.0, 2.0])),
     ]
-    nodes, weights = gauss.padded(rules)
-    np.testing.assert_array_equal(nodes, [[1, 2, 4], [-3, -3, -3], [0, 5, 5]])
-    np.testing.assert_array_equal(weights, [[0.2, 0.3, 0.5], [1, 0, 0], [0.25, 0.75, 0]])
+    sweeps = [gauss.swept(*r) for r in recurrences]
+    table = gauss.padded(sweeps)
+    np.testing.assert_array_equal(table.nodes[1], [-3, -3, -3])
+    np.testing.assert_array_equal(table.weights[1], [1, 0, 0])
+    assert table.nodes[2, 2] == table.nodes[2, 1]
+    np.testing.assert_array_equal(table.alpha[2], [0, 5, np.nan])
+    np.testing.assert_array_equal(table.beta[1], [0, np.nan, np.nan])
+    for one, two in zip(sweeps, gauss.rows(table), strict=True):
+        for a, b in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_residuals_bound_the_distance():
+    """Of each node from an eigenvalue of the matrix that a longer recurrence makes."""
+    rng = np.random.default_rng(0)
+    alpha, beta = rng.normal(size=30), rng.uniform(0.1, 1, 30)
+    exact, _ = gauss.rule(alpha, beta)
+    for m in (1, 5, 20):
+        one = gauss.swept(alpha[:m], beta[:m])
+        distance = np.abs(one.nodes[:, None] - exact).min(axis=1)
+        assert (distance <= one.residuals * (1 + 1e-9) + 1e-13).all()
+
+
+def test_ghosts_are_merged():
+    """Copies that agree to rounding become one node with the sum of their weights."""
+    alpha, beta = np.array([1.0, 1.0, 3.0]), np.array([1e-12, 0.1, 0.3])
+    apart, merged = gauss.swept(alpha, beta), gauss.swept(alpha, beta, 0.02)
+    assert len(apart.nodes) == 3
+    assert len(merged.nodes) == 2
+    assert merged.weights[0] == pytest.approx(apart.weights[:2].sum(), rel=1e-14)
+    assert merged.nodes[0] == pytest.approx(
+        apart.weights[:2] @ apart.nodes[:2] / apart.weights[:2].sum(), rel=1e-14
+    )
+    assert merged.residuals[0] == apart.residuals[:2].min()
+    assert gauss.swept(alpha, beta, 1e9).nodes == pytest.approx([1.0])

@@ -1,0 +1,114 @@
+"""Bands around the curves of a density: how far other probes would move them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import bootstrap
+
+from hessop import _validation
+from hessop._estimates import BoundedEstimate, student
+from hessop.quadrature import radau
+from hessop.quadrature.smoothed import Smoothed
+
+
+@dataclass(frozen=True)
+class Banded(Smoothed):
+    """What `SpectralDensity` says of its curves."""
+
+    def interval(
+        self,
+        x: ArrayLike,
+        *,
+        of: str = "cdf",
+        sigma: float | str | None = None,
+        confidence_level: float = 0.95,
+        method: str = "student",
+        rng: Any = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        r"""
+        Confidence bands, point by point, over the choice of probes.
+
+        Parameters
+        ----------
+        x : array_like
+            Where.
+        of : {"cdf", "smooth", "pdf"}, optional
+            "cdf" (default): the share of eigenvalues up to x, not smoothed. The band holds the
+            error of the rules too, by the bounds that `count` describes; inside a bulk these are
+            much the larger part. "smooth", "pdf": what `cdf` and `pdf` return.
+        sigma : float or "adaptive", optional
+            Width of the kernel, where there is one. Default: the attribute `sigma`.
+        confidence_level : float, optional
+            Between 0 and 1. Default 0.95.
+        method : {"student", "bootstrap"}, optional
+            Student's interval of the mean over probes, which few probes call for, or percentiles
+            of 999 resampled means by `scipy.stats.bootstrap`, not for "cdf".
+        rng : None, int or numpy.random.Generator, optional
+            For the bootstrap.
+
+        Returns
+        -------
+        low : ndarray
+            Lower ends, shaped as `x`; NaN for one probe.
+        high : ndarray
+            Upper ends.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range.
+        """
+        _validation.choice("of", of, ("cdf", "smooth", "pdf"))
+        _validation.choice("method", method, ("student", "bootstrap"))
+        points = np.asarray(x, dtype=np.float64)
+        if of == "cdf" and method == "bootstrap":
+            raise ValueError(
+                _validation.message("method", 'be "student" for the cdf', repr(method))
+            )
+        if of == "cdf":
+            low, high = self._shares(points.ravel(), confidence_level)
+        else:
+            each = self._curves(points.ravel(), of, sigma)
+            if method == "student":
+                low, high = student(each, confidence_level)
+            else:
+                found = bootstrap(
+                    (each,),
+                    np.mean,
+                    n_resamples=999,
+                    confidence_level=confidence_level,
+                    method="percentile",
+                    rng=_validation.rng(rng),
+                ).confidence_interval
+                low, high = found.low, found.high
+        return low.reshape(points.shape), high.reshape(points.shape)
+
+    def _shares(
+        self, x: NDArray[np.float64], level: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Bands for the shares of eigenvalues up to each x."""
+        sweeps, bands = self.sweeps, np.empty((len(x), 2))
+        for band, at in zip(bands, x + self.rounding, strict=True):
+            exact = int((self.points <= at).sum())
+            low, high = (
+                (exact + self.bulk * part) / self.n for part in radau.shares(sweeps, float(at))
+            )
+            band[:] = BoundedEstimate((low + high) / 2, 0, low, high).confidence_interval(level)
+        return tuple(np.clip(bands, 0.0, 1.0).T)
+
+    def _curves(self, x: NDArray[np.float64], of: str, sigma: Any) -> NDArray[np.float64]:
+        """The curve of each probe as a density of its own, with the kernel of all."""
+        width = self.sigma if sigma is None else sigma
+        curves = []
+        for i in range(len(self.nodes)):
+            row = slice(i, i + 1)
+            residuals = None if self.residuals is None else self.residuals[row]
+            alone = replace(
+                self, nodes=self.nodes[row], weights=self.weights[row], residuals=residuals
+            )
+            curves.append(alone.pdf(x, width) if of == "pdf" else alone.cdf(x, width))
+        return np.array(curves)
