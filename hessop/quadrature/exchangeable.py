@@ -11,9 +11,10 @@ from hessop._product import Product
 from hessop._space import LocalSpace
 from hessop.quadrature.hutchinson import Hutchinson
 from hessop.quadrature.moments import Moments
+from hessop.quadrature.sketch import Sketch, left_out
 
-# A column counts as in the span of the others when this share of it is missing from the rest.
-_DEPENDENT = 1e-6
+# How many parts the probes are cut into for the error.
+_GROUPS = 25
 
 
 class XTrace(Hutchinson):
@@ -58,30 +59,37 @@ class XTrace(Hutchinson):
         self._basis = torch.cat([self._basis, new])
         self.n_matvec += len(probes) + len(new)
 
+    def traces(self) -> NDArray[np.float64]:
+        """One estimate of the trace for each probe left out; their mean is XTrace."""
+        return self._sketch().traces(self._isotropic)
+
     def samples(self) -> NDArray[np.float64]:
-        """One estimate of the trace for each probe left out."""
-        W, R = self._on(self._probes), self._on(self._images)
-        H = self._on(self._products)
-        H = (H + H.T) / 2
-        quadratic = self._dots(self._probes, self._images)
-        lengths = self._dots(self._probes, self._probes)
-        S, found = self._left_out(R), []
-        for i, s in enumerate(S):
-            w = W[:, i]
-            c = w - s * (s @ w)
-            rest = quadratic[i] - 2 * c @ R[:, i] + c @ H @ c
-            if self._isotropic:
-                size = lengths[i] - c @ (2 * w - c)
-                rest *= (self._space.n - len(H) + bool(s.any())) / size if size > 0 else 0.0
-            found.append(float(np.trace(H) - s @ H @ s + rest))
-        return np.array(found)
+        """
+        Values for groups of probes whose mean is XTrace, and whose spread is its error.
+
+        The estimates of `traces` are functions of all probes. Of terms that depend on k probes
+        at a time, their own spread shows the k-th part of the variance, and that of jackknife
+        pseudo-values over groups of probes (Efron and Stein 1981) k times the variance. The
+        geometric mean of the two is right for any k, and too large for a mixture.
+        """
+        sketch = self._sketch()
+        traces = sketch.traces(self._isotropic)
+        groups = np.array_split(np.arange(len(traces)), min(_GROUPS, len(traces)))
+        parts = np.array([sketch.without(some).traces(self._isotropic).mean() for some in groups])
+        pseudo = (len(groups) - 1) * (parts.mean() - parts)
+        spread = float(np.var(pseudo, ddof=1)) / len(groups)
+        shown = float(np.var(traces, ddof=1)) / len(traces)
+        if spread > 0:
+            pseudo *= (shown / spread) ** 0.25
+        samples: NDArray[np.float64] = traces.mean() + pseudo
+        return samples
 
     def diagonals(self) -> Moments:
         """One estimate of the diagonal, (n,), for each probe left out, which is of random signs."""
         R = self._on(self._images)
         known = (self._basis * self._products).sum(0)
         found = Moments(self._space.n, self._space.device)
-        for i, s in enumerate(self._left_out(R)):
+        for i, s in enumerate(left_out(R)):
             q, z, inside = (
                 self._space.combine(torch.from_numpy(c[None].copy()), V)[0]
                 for c, V in ((s, self._basis), (s, self._products), (R[:, i], self._basis))
@@ -89,6 +97,17 @@ class XTrace(Hutchinson):
             left = self._images[i] - inside + float(s @ R[:, i]) * q
             found.add(known - q * z + self._probes[i] * left)
         return found
+
+    def _sketch(self) -> Sketch:
+        H = self._on(self._products)
+        return Sketch(
+            self._on(self._probes),
+            self._on(self._images),
+            (H + H.T) / 2,
+            self._dots(self._probes, self._images),
+            self._dots(self._probes, self._probes),
+            self._space.n,
+        )
 
     def _orthonormal(self, images: torch.Tensor) -> torch.Tensor:
         """An orthonormal basis, as rows, of what of the images is new; twice is enough."""
@@ -109,15 +128,3 @@ class XTrace(Hutchinson):
 
     def _dots(self, V: torch.Tensor, W: torch.Tensor) -> NDArray[np.float64]:
         return np.array([float(self._space.dot(v, w)) for v, w in zip(V, W, strict=True)])
-
-    def _left_out(self, R: NDArray[np.float64]) -> NDArray[np.float64]:
-        """
-        Unit vectors (p, r): what of the range of R only column i reaches; zero where nothing is.
-
-        Row i of the pseudoinverse is orthogonal to all columns but i where that is not in the
-        span of the others, which is where it has product 1 with it.
-        """
-        inverse = np.linalg.pinv(R)
-        needed = np.sum(inverse * R.T, axis=1) > 1 - _DEPENDENT
-        sizes = np.where(needed, np.linalg.norm(inverse, axis=1), np.inf)
-        return inverse / sizes[:, None]

@@ -68,7 +68,7 @@ def trace(
     -------
     Estimate
         ``float(e)``, ``e.estimate``, ``e.standard_error``, ``e.confidence_interval()``. The
-        samples of "xtrace" share their sketch: their spread estimates the error, and is no bound.
+        samples of "xtrace" are pseudo-values of a jackknife over at most 25 groups of probes.
 
     Raises
     ------

@@ -60,8 +60,44 @@ def test_xtrace_by_its_definition(n, count, rank, isotropic):
         share = (n - size) / (rest @ rest) if isotropic and size < n else 1.0
         expected.append(np.trace(P @ A @ P) + share * (rest @ A @ rest))
     found = sketch(A, probes, isotropic)
-    np.testing.assert_allclose(found.samples(), expected, rtol=0, atol=1e-12 * np.abs(A).sum())
+    scale = np.abs(A).sum()
+    np.testing.assert_allclose(found.traces(), expected, rtol=0, atol=1e-12 * scale)
     assert found.n_matvec == count + min(count, rank)
+    assert found.samples().mean() == pytest.approx(np.mean(expected), abs=1e-12 * scale)
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize(("n", "count", "rank"), [(30, 6, 30), (30, 6, 5), (40, 27, 40)])
+def test_jackknife_by_its_definition(n, count, rank, isotropic):
+    """Sketches of fewer probes, made anew; the geometric mean of two variances."""
+    A = low_rank(n, rank, n)
+    probes = np.random.default_rng(3).standard_normal((count, n))
+    groups = np.array_split(np.arange(count), min(count, 25))
+    traces = sketch(A, probes, isotropic).traces()
+    parts = [sketch(A, np.delete(probes, g, 0), isotropic).traces().mean() for g in groups]
+    pseudo = len(groups) * traces.mean() - (len(groups) - 1) * np.array(parts)
+    variance = np.sqrt(pseudo.var(ddof=1) / len(groups) * traces.var(ddof=1) / count)
+    found = sketch(A, probes, isotropic).samples()
+    assert len(found) == len(groups)
+    np.testing.assert_allclose(found.mean(), traces.mean(), rtol=1e-9)
+    np.testing.assert_allclose(found.var(ddof=1) / len(found), variance, rtol=1e-6, atol=1e-18)
+
+
+@pytest.mark.parametrize("name", ["flat", "slow"])
+def test_errors_of_sketches_are_honest(name):
+    """In the mean over runs: those of the trace and of the diagonal, not too small, not twice."""
+    bulk = np.random.default_rng(0).normal(0, 0.1, 110)
+    w = {"flat": np.r_[bulk, np.linspace(0.5, 1.5, 10)], "slow": 1 / np.arange(1.0, 121)}[name]
+    A = synthetic.operator(w, rng=1)
+    exact = np.diag(A @ np.eye(120))
+    runs = [hessop.trace(A, method="xtrace", n_matvec=24, rng=s) for s in range(150)]
+    errors = np.array([r.estimate - w.sum() for r in runs])
+    seen = np.sqrt(np.mean([r.standard_error**2 for r in runs]) / np.mean(errors**2))
+    assert 0.9 <= seen <= 1.4
+    runs = [hessop.diagonal(A, method="xdiag", n_matvec=24, rng=s) for s in range(40)]
+    errors = np.array([r.estimate - exact for r in runs])
+    seen = np.sqrt(np.mean([r.standard_error**2 for r in runs]) / np.mean(errors**2))
+    assert 0.9 <= seen <= 1.4
 
 
 @pytest.mark.parametrize(("n", "count", "rank"), SHAPES)
@@ -200,9 +236,9 @@ class TestDiagonal:
         np.testing.assert_allclose(e.standard_error, np.sqrt(variance), rtol=0.05)
         assert (np.abs(e.estimate - np.diag(M)) <= 4 * np.sqrt(variance)).all()
 
-    @pytest.mark.parametrize("method", ["hutchinson", "xdiag"])
-    def test_intervals_cover(self, method):
-        """Nine in ten entries, over fifty seeds; the leave-one-out spread is a little narrow."""
+    @pytest.mark.parametrize(("method", "most"), [("hutchinson", 0.94), ("xdiag", 0.98)])
+    def test_intervals_cover(self, method, most):
+        """Nine in ten entries, over fifty seeds; that of a sketch is a little wide."""
         M = low_rank(40, 40, 5)
         hits = []
         for seed in range(50):
@@ -210,7 +246,7 @@ class TestDiagonal:
                 M, method=method, n_matvec=30, rng=seed
             ).confidence_interval(0.9)
             hits.append(np.mean((low <= np.diag(M)) & (np.diag(M) <= high)))
-        assert 0.86 <= np.mean(hits) <= 0.94
+        assert 0.86 <= np.mean(hits) <= most
 
     def test_xdiag_is_exact_on_low_rank(self):
         """Once the range is seen."""
