@@ -1,10 +1,13 @@
 """The curvature of a neural network as a SciPy LinearOperator."""
 
+from hessop import perturbation as perturbation
 from hessop import synthetic as synthetic
 from hessop._estimates import BoundedEstimate as BoundedEstimate
 from hessop._estimates import ConfidenceInterval as ConfidenceInterval
 from hessop._estimates import DiagonalEstimate as DiagonalEstimate
 from hessop._estimates import Estimate as Estimate
+from hessop._norms import NormEstimate as NormEstimate
+from hessop._norms import SpectralNormEstimate as SpectralNormEstimate
 from hessop._results import ConvergenceWarning as ConvergenceWarning
 from hessop._results import EigenResult as EigenResult
 from hessop._results import NoConvergence as NoConvergence
@@ -28,5 +31,7 @@ from hessop.operators import deflate as deflate
 from hessop.quadrature import SpectralDensity as SpectralDensity
 from hessop.quadrature import diagonal as diagonal
 from hessop.quadrature import layer_traces as layer_traces
+from hessop.quadrature import norm as norm
 from hessop.quadrature import slq as slq
 from hessop.quadrature import trace as trace
+from hessop.quadrature import trace_variance as trace_variance

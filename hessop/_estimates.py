@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 from scipy.stats import t as student_t
 
 from hessop import _validation
+
+METHODS = ("student", "bootstrap")
+_RESAMPLES = 999
 
 
 class ConfidenceInterval(NamedTuple):
@@ -28,6 +32,25 @@ def student(samples: NDArray[np.float64], confidence_level: float) -> tuple[Any,
     error = np.std(samples, axis=0, ddof=1) / np.sqrt(s)
     half = error * student_t.ppf(0.5 + level / 2, s - 1)
     return mean - half, mean + half
+
+
+def band(
+    samples: NDArray[np.float64], confidence_level: float, method: str, rng: Any
+) -> tuple[Any, Any]:
+    """Student's interval, or percentiles of resampled means, along the first axis."""
+    _validation.choice("method", method, METHODS)
+    if method == "student" or len(samples) < 2:
+        return student(samples, confidence_level)
+    level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)
+    found = bootstrap(
+        (samples,),
+        np.mean,
+        n_resamples=_RESAMPLES,
+        confidence_level=level,
+        method="percentile",
+        rng=_validation.rng(rng),
+    ).confidence_interval
+    return found.low, found.high
 
 
 @dataclass(frozen=True)
@@ -57,21 +80,28 @@ class Estimate:
         s = len(self.samples)
         return float(np.std(self.samples, ddof=1) / np.sqrt(s)) if s > 1 else float("nan")
 
-    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(
+        self, confidence_level: float = 0.95, *, method: str = "student", rng: Any = None
+    ) -> ConfidenceInterval:
         """
-        Student's interval for the mean over all possible probes.
+        An interval for the mean over all possible probes.
 
         Parameters
         ----------
         confidence_level : float, optional
             Between 0 and 1. Default 0.95.
+        method : {"student", "bootstrap"}, optional
+            Student's interval (default), which few probes call for, or percentiles of 999
+            resampled means by `scipy.stats.bootstrap`, which is too narrow for few.
+        rng : None, int or numpy.random.Generator, optional
+            For the bootstrap.
 
         Returns
         -------
         ConfidenceInterval
             ``low`` and ``high``; NaN for one sample, of no width where all samples agree.
         """
-        low, high = student(self.samples, confidence_level)
+        low, high = band(self.samples, confidence_level, method, rng)
         return ConfidenceInterval(float(low), float(high))
 
     def __float__(self) -> float:
@@ -93,22 +123,29 @@ class BoundedEstimate(Estimate):
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
-    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(
+        self, confidence_level: float = 0.95, *, method: str = "student", rng: Any = None
+    ) -> ConfidenceInterval:
         """
-        From Student's interval for the lower bounds to that for the upper ones.
+        From the lower end for the lower bounds to the upper end for the upper ones.
 
         Parameters
         ----------
         confidence_level : float, optional
             Between 0 and 1. Default 0.95.
+        method : {"student", "bootstrap"}, optional
+            As for `Estimate`.
+        rng : None, int or numpy.random.Generator, optional
+            For the bootstrap.
 
         Returns
         -------
         ConfidenceInterval
             ``low`` and ``high``; NaN for one sample.
         """
-        low, _ = student(self.low, confidence_level)
-        _, high = student(self.high, confidence_level)
+        generator = _validation.rng(rng)
+        low, _ = band(self.low, confidence_level, method, generator)
+        _, high = band(self.high, confidence_level, method, generator)
         return ConfidenceInterval(float(low), float(high))
 
 

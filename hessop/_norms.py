@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import beta as beta_distribution
 
 from hessop import _validation
-from hessop._estimates import ConfidenceInterval, Estimate, student
+from hessop._estimates import METHODS, ConfidenceInterval, Estimate
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,27 @@ class NormEstimate(Estimate):
             return 0.0 if error == 0 else float("nan")
         return error * self._root(mean) / (self.power * mean)
 
-    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(
+        self, confidence_level: float = 0.95, *, method: str = "student", rng: Any = None
+    ) -> ConfidenceInterval:
         """
-        The roots of Student's interval for the mean.
+        The roots of an interval for the mean.
 
         Parameters
         ----------
         confidence_level : float, optional
             Between 0 and 1. Default 0.95.
+        method : {"student", "bootstrap"}, optional
+            As for `Estimate`.
+        rng : None, int or numpy.random.Generator, optional
+            For the bootstrap.
 
         Returns
         -------
         ConfidenceInterval
             ``low``, at least 0, and ``high``; NaN for one sample.
         """
-        low, high = student(self.samples, confidence_level)
+        low, high = super().confidence_interval(confidence_level, method=method, rng=rng)
         return ConfidenceInterval(self._root(low), self._root(high))
 
     def _root(self, value: float) -> float:
@@ -93,13 +99,13 @@ class SpectralNormEstimate(Estimate):
     -----
     After m steps from a unit vector b, the next Lanczos vector is :math:`p(A) b` with
     :math:`p(x) = \prod_j (x - \theta_j) / \beta_j`. Its length is 1, so that no eigenvector u of
-    `A` has :math:`|p(\lambda)| |u^T b| > 1`. For a random b, :math:`(u^T b)^2` has a Beta
-    distribution, and is less than some :math:`\delta^2` with a probability as small as one likes.
-    Otherwise :math:`|p(\lambda)| \le 1 / \delta`, which beyond the Ritz values one number solves
-    with equality. It is the bound by Lanczos polynomials of [1]_, for both ends of the spectrum
-    at once. What is known before a sweep [2]_ (the error is at most e times the spread but for a
-    probability of :math:`1.648 \sqrt{n} \exp(-(2 m - 1) \sqrt{e})`, at either end) is far wider:
-    the spectrum shows in the coefficients.
+    `A` has :math:`|p(\lambda)| |u^T b| > 1`. For a random b, :math:`|u^T b|` is less than
+    :math:`\delta` with a probability of at most :math:`\delta \sqrt{2 (n - 1) / \pi}`. Otherwise
+    :math:`|p(\lambda)| \le 1 / \delta`, which one number beyond the Ritz values solves with
+    equality. It is the bound by Lanczos polynomials of [1]_, for both ends of the spectrum at
+    once. What is known before a sweep [2]_ (at either end, the error is at most e times the spread
+    but for a probability of :math:`1.648 \sqrt{n} \exp(-(2 m - 1) \sqrt{e})`) is far wider: the
+    coefficients show what the spectrum is like.
 
     References
     ----------
@@ -120,7 +126,9 @@ class SpectralNormEstimate(Estimate):
         """NaN: the error has one sign and no distribution that is known."""
         return float("nan")
 
-    def confidence_interval(self, confidence_level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(
+        self, confidence_level: float = 0.95, *, method: str = "student", rng: Any = None
+    ) -> ConfidenceInterval:
         """
         From the largest Ritz value in magnitude to what the random start leaves possible.
 
@@ -128,6 +136,10 @@ class SpectralNormEstimate(Estimate):
         ----------
         confidence_level : float, optional
             Between 0 and 1. Default 0.95.
+        method : {"student", "bootstrap"}, optional
+            Without effect: there is no more than one sample.
+        rng : None, int or numpy.random.Generator, optional
+            Without effect.
 
         Returns
         -------
@@ -135,13 +147,15 @@ class SpectralNormEstimate(Estimate):
             ``low`` is certain, ``high`` holds with at least that probability. Both leave room for
             `noise`, and there is little more between them where the Krylov space was exhausted.
         """
+        _validation.choice("method", method, METHODS)
         level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)
         theta, largest = self.ritz_values, self.estimate
         high = largest
         if len(theta) < self.n:
-            # either end may fail with half the probability
-            squared = beta_distribution.ppf((1 - level) / 2, 0.5, (self.n - 1) / 2)
-            beyond = [_beyond(t, self.leftovers, math.sqrt(squared)) for t in (theta, -theta[::-1])]
+            # Either end may fail with half the probability. The density of a part of a random
+            # unit vector is at most its value at zero, and that at most sqrt(2 (n - 1) / pi).
+            part = (1 - level) / 2 * math.sqrt(math.pi / (2 * (self.n - 1)))
+            beyond = [_beyond(t, self.leftovers, part) for t in (theta, -theta[::-1])]
             high = max(high, theta[-1] + beyond[0], -theta[0] + beyond[1])
         return ConfidenceInterval(max(largest - self.noise, 0.0), high + self.noise)
 

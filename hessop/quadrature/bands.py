@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import bootstrap
 
 from hessop import _validation
-from hessop._estimates import BoundedEstimate, student
+from hessop._estimates import band
 from hessop.quadrature import radau
 from hessop.quadrature.smoothed import Smoothed
 
@@ -46,7 +45,7 @@ class Banded(Smoothed):
             Between 0 and 1. Default 0.95.
         method : {"student", "bootstrap"}, optional
             Student's interval of the mean over probes, which few probes call for, or percentiles
-            of 999 resampled means by `scipy.stats.bootstrap`, not for "cdf".
+            of 999 resampled means by `scipy.stats.bootstrap`.
         rng : None, int or numpy.random.Generator, optional
             For the bootstrap.
 
@@ -63,42 +62,28 @@ class Banded(Smoothed):
             If an argument is out of range.
         """
         _validation.choice("of", of, ("cdf", "smooth", "pdf"))
-        _validation.choice("method", method, ("student", "bootstrap"))
         points = np.asarray(x, dtype=np.float64)
-        if of == "cdf" and method == "bootstrap":
-            raise ValueError(
-                _validation.message("method", 'be "student" for the cdf', repr(method))
-            )
         if of == "cdf":
-            low, high = self._shares(points.ravel(), confidence_level)
+            low, high = self._shares(points.ravel(), confidence_level, method, rng)
         else:
-            each = self._curves(points.ravel(), of, sigma)
-            if method == "student":
-                low, high = student(each, confidence_level)
-            else:
-                found = bootstrap(
-                    (each,),
-                    np.mean,
-                    n_resamples=999,
-                    confidence_level=confidence_level,
-                    method="percentile",
-                    rng=_validation.rng(rng),
-                ).confidence_interval
-                low, high = found.low, found.high
+            low, high = band(self._curves(points.ravel(), of, sigma), confidence_level, method, rng)
         return low.reshape(points.shape), high.reshape(points.shape)
 
     def _shares(
-        self, x: NDArray[np.float64], level: float
+        self, x: NDArray[np.float64], level: float, method: str, rng: Any
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bands for the shares of eigenvalues up to each x."""
-        sweeps, bands = self.sweeps, np.empty((len(x), 2))
-        for band, at in zip(bands, x + self.rounding, strict=True):
+        sweeps, ends = self.sweeps, []
+        for at in (x + self.rounding).tolist():
             exact = int((self.points <= at).sum())
-            low, high = (
-                (exact + self.bulk * part) / self.n for part in radau.shares(sweeps, float(at))
-            )
-            band[:] = BoundedEstimate((low + high) / 2, 0, low, high).confidence_interval(level)
-        return tuple(np.clip(bands, 0.0, 1.0).T)
+            bounds = np.array(radau.shares(sweeps, at))
+            ends.append((exact + self.bulk * bounds) / self.n)
+        # (bound, probe, x)
+        lower, upper = np.array(ends).reshape(len(x), 2, len(sweeps)).transpose(1, 2, 0)
+        generator = _validation.rng(rng)
+        low, _ = band(lower, level, method, generator)
+        _, high = band(upper, level, method, generator)
+        return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
     def _curves(self, x: NDArray[np.float64], of: str, sigma: Any) -> NDArray[np.float64]:
         """The curve of each probe as a density of its own, with the kernel of all."""

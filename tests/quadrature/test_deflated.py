@@ -9,6 +9,7 @@ import torch
 
 import hessop
 from hessop import SpectralDensity, synthetic
+from hessop._estimates import METHODS
 from hessop.quadrature.probes import DISTRIBUTIONS
 from tests.spectra import recorded
 
@@ -201,8 +202,11 @@ class TestQuestions:
         np.testing.assert_allclose(resampled, expected, rtol=0.2)
         low, high = density.interval(x)
         assert ((low <= density.cdf(x, 1e-9)) & (density.cdf(x, 1e-9) <= high)).all()
-        with pytest.raises(ValueError, match='`method` must be "student"'):
-            density.interval(x, method="bootstrap")
+        one, two = (np.array(density.interval(x, method=m, rng=0)) for m in METHODS)
+        np.testing.assert_allclose(two, one, atol=0.02)
+        assert (one != two).any()
+        with pytest.raises(ValueError, match="`method` must be one of 'student', 'bootstrap'"):
+            density.interval(x, method="guess")
 
     def test_wasserstein(self, A, top):
         """To itself nothing; to a shifted one the shift; symmetric."""

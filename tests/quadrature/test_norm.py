@@ -52,6 +52,14 @@ class TestNormEstimate:
         np.testing.assert_allclose(interval, np.sqrt(of_mean), rtol=1e-15)
         assert interval.low < interval.high
 
+    def test_bootstrap_is_mapped_too(self):
+        """With the seed that was given."""
+        samples = np.array([3.0, 5.0, 4.5, 4.0])
+        how = {"method": "bootstrap", "rng": 3}
+        of_mean = Estimate(samples, 4).confidence_interval(0.9, **how)
+        interval = NormEstimate(samples, 4, 2.0).confidence_interval(0.9, **how)
+        np.testing.assert_allclose(interval, np.sqrt(of_mean), rtol=1e-15)
+
     def test_no_norm_is_negative(self):
         """An interval of the mean may begin below zero."""
         interval = NormEstimate(np.array([0.0, 4.0]), 2, 2.0).confidence_interval()
@@ -149,12 +157,24 @@ class TestSpectral:
     @pytest.mark.parametrize("level", [0.0, 0.6, 0.9])
     def test_probability_is_sharp_where_one_eigenvalue_is_not_zero(self, level):
         """After one step the bound fails just where the start's part is less than assumed."""
-        A, exact = np.zeros((40, 40)), 1.0
-        A[7, 7] = exact
+        A, n = np.zeros((40, 40)), 40
+        A[7, 7] = 1.0
         found = [norm(A, 2, n_matvec=1, rng=seed) for seed in range(1000)]
-        misses = sum(e.confidence_interval(level).high < exact for e in found)
-        expected = (1 - level) / 2  # the other end has the other half
-        assert scipy.stats.binomtest(misses, 1000, expected).pvalue > 1e-3
+        misses = sum(e.confidence_interval(level).high < 1.0 for e in found)
+        share = (1 - level) / 2  # the other end has the other half
+        part = share**2 * np.pi / (2 * (n - 1))
+        expected = scipy.stats.beta.cdf(part / (1 + part), 0.5, (n - 1) / 2)
+        assert scipy.stats.binomtest(misses, 1000, expected).pvalue > 1e-2
+        # which is what was promised, and not much less
+        assert 0.9 * share <= expected <= share
+
+    @pytest.mark.parametrize("n", [2, 3, 10, 10_000])
+    def test_part_of_a_random_vector(self, n):
+        """Of probability at most as assumed, against its exact distribution."""
+        for share in (1e-12, 1e-3, 0.1, 0.5):
+            part = share * np.sqrt(np.pi / (2 * (n - 1)))
+            exact = scipy.stats.beta.cdf(part**2, 0.5, (n - 1) / 2)
+            assert 0.7 * share <= exact <= share * (1 + 1e-12)
 
     @pytest.mark.parametrize("name", ["hessian_like", "uniform", "gaussian", "banded", "graded"])
     @pytest.mark.parametrize("m", [5, 20])
@@ -188,6 +208,26 @@ class TestSpectral:
         low, high = e.confidence_interval()
         assert e.n_matvec == steps == sum(widths)
         assert high - low <= 1e4 * torch.finfo(dtype).eps * e.estimate
+
+    def test_what_is_taken_for_exhausted_may_not_be(self):
+        """What a step leaves over is rounding, though an eigenvalue may have left it."""
+        w = torch.ones(1000)
+        w[3] += 2e-5
+        e = norm(torch.diag(w), 2, rng=0)
+        assert e.n_matvec == 1
+        assert e.estimate < 1 + 1e-6
+        assert 1 + 2e-5 < e.confidence_interval().high < 1 + 1e-2
+
+    def test_noise_widens_either_end(self):
+        """By what a Ritz value may be off, and not below zero."""
+        ends = {}
+        for noise in (0.0, 0.5, 3.0):
+            theta, beta = np.array([-1.0, 2.0]), np.array([0.5, 0.1])
+            e = SpectralNormEstimate(np.array([2.0]), 2, theta, beta, 10, noise)
+            ends[noise] = np.array(e.confidence_interval())
+        assert ends[0.0][0] == 2.0
+        np.testing.assert_allclose(ends[0.5] - ends[0.0], [-0.5, 0.5], rtol=1e-12)
+        np.testing.assert_allclose(ends[3.0] - ends[0.0], [-2.0, 3.0], rtol=1e-12)
 
     def test_all_steps(self):
         """After n of them the spectrum is known, at any level."""
@@ -289,6 +329,15 @@ class TestBoth:
         """In the sweep."""
         with pytest.raises(ValueError, match=r"^`A` must be symmetric"):
             norm(np.triu(np.ones((30, 30))), 2, rng=0)
+
+    @pytest.mark.parametrize("ord", ["fro", 2])
+    def test_method(self, ord):
+        """One of two; where there is one sample, they are the same."""
+        e = norm(dense(60), ord, n_matvec=8, rng=0)
+        with pytest.raises(ValueError, match=r"`method` must be one of .*; got 'exact'\."):
+            e.confidence_interval(method="exact")
+        same = e.confidence_interval(method="bootstrap", rng=0) == e.confidence_interval()
+        assert same == (ord == 2)
 
     @pytest.mark.parametrize("level", [-0.1, 1.1, np.nan])
     @pytest.mark.parametrize("ord", ["fro", 2])

@@ -74,6 +74,27 @@ class TestInterval:
         )
         np.testing.assert_allclose(e.confidence_interval(level), expected, rtol=1e-12)
 
+    @pytest.mark.parametrize("level", [0.5, 0.95])
+    def test_bootstrap_is_scipys(self, level):
+        """Percentiles of resampled means; of one sample none, of equal ones no width."""
+        e = hessop.trace(dense(), n_matvec=25, rng=0)
+        expected = scipy.stats.bootstrap(
+            (e.samples,),
+            np.mean,
+            n_resamples=999,
+            method="percentile",
+            confidence_level=level,
+            rng=3,
+        ).confidence_interval
+        found = e.confidence_interval(level, method="bootstrap", rng=3)
+        assert found == (expected.low, expected.high)
+        one = hessop.trace(dense(), n_matvec=1, rng=0)
+        assert np.isnan(one.confidence_interval(method="bootstrap")).all()
+        same = hessop.trace(np.diag([1.0, 2.0, 4.0]), n_matvec=6, rng=0)
+        assert same.confidence_interval(method="bootstrap") == (7.0, 7.0)
+        with pytest.raises(ValueError, match="`method` must be one of 'student', 'bootstrap'"):
+            e.confidence_interval(method="normal")
+
     def test_names(self):
         """SciPy's: low and high; 95 percent by default."""
         e = hessop.trace(dense(), n_matvec=8, rng=0)
