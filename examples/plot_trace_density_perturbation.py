@@ -199,9 +199,9 @@ ax.legend()
 # The bootstrap: eigenvalues hold, eigenvectors turn
 # --------------------------------------------------
 # The empirical tangent kernel of 200 images, and of 20 resamples of them with replacement. Its five
-# largest eigenvalues hardly change. The space of the three leading eigenvectors turns. (Entry by entry
-# it would seem to turn further: entry i belongs to another image in each resample. Eigenvectors are
-# compared as functions of all 200 images.)
+# largest eigenvalues hardly change. The space of the three leading eigenvectors turns. (Entry by
+# entry it would seem to turn further: entry i belongs to another image in each resample.
+# Eigenvectors are compared as functions of all 200 images.)
 
 images = x[:200]
 found = perturbation.bootstrap(
