@@ -66,6 +66,7 @@ numpydoc_validation_checks = {
 numpydoc_validation_exclude = {
     r"\.(EigenResult|Tridiagonal|SpectralDensity|Estimate|ConfidenceInterval|NoConvergence)$",
     r"\.(LanczosState|Trajectory|BoundedEstimate|DiagonalEstimate)$",
+    r"\.(NormEstimate|SpectralNormEstimate|ChebyshevDensity|FunmResult|Bootstrap|Comparison)$",
     r"\.(ProductOperator|SyntheticOperator|Report)$",
 }
 

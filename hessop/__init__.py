@@ -28,8 +28,12 @@ from hessop.operators import NTKOperator as NTKOperator
 from hessop.operators import TorchOperator as TorchOperator
 from hessop.operators import aslinearoperator as aslinearoperator
 from hessop.operators import deflate as deflate
+from hessop.quadrature import ChebyshevDensity as ChebyshevDensity
+from hessop.quadrature import FunmResult as FunmResult
 from hessop.quadrature import SpectralDensity as SpectralDensity
 from hessop.quadrature import diagonal as diagonal
+from hessop.quadrature import funm_multiply as funm_multiply
+from hessop.quadrature import kpm as kpm
 from hessop.quadrature import layer_traces as layer_traces
 from hessop.quadrature import norm as norm
 from hessop.quadrature import slq as slq

@@ -14,6 +14,7 @@ from hessop import _validation
 
 METHODS = ("student", "bootstrap")
 _RESAMPLES = 999
+_BATCH = 50  # of them at a time
 
 
 class ConfidenceInterval(NamedTuple):
@@ -30,7 +31,9 @@ def student(samples: NDArray[np.float64], confidence_level: float) -> tuple[Any,
     if s < 2:
         return np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     error = np.std(samples, axis=0, ddof=1) / np.sqrt(s)
-    half = error * student_t.ppf(0.5 + level / 2, s - 1)
+    # at level 1 it is infinite, but not where there is no error
+    quantile = student_t.ppf(0.5 + level / 2, s - 1)
+    half = np.multiply(error, quantile, out=np.zeros_like(error), where=error > 0)
     return mean - half, mean + half
 
 
@@ -46,6 +49,7 @@ def band(
         (samples,),
         np.mean,
         n_resamples=_RESAMPLES,
+        batch=_BATCH,
         confidence_level=level,
         method="percentile",
         rng=_validation.rng(rng),
@@ -53,7 +57,7 @@ def band(
     return found.low, found.high
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """
     The mean of independent samples, with its error. ``float(e)`` is the estimate.
@@ -109,7 +113,7 @@ class Estimate:
         return self.estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BoundedEstimate(Estimate):
     """
     An estimate whose samples are known between bounds only.
@@ -149,7 +153,7 @@ class BoundedEstimate(Estimate):
         return ConfidenceInterval(float(low), float(high))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DiagonalEstimate:
     """
     The diagonal of an operator, with the error of each entry.

@@ -13,7 +13,10 @@ from hessop import _validation
 
 def in_folder(name: str, path: Any) -> Path:
     """The gate of a file that is going to be written."""
-    found = Path(path)
+    try:
+        found = Path(path)
+    except TypeError:
+        raise TypeError(_validation.message(name, "be a path", repr(path))) from None
     if not found.parent.is_dir():
         raise ValueError(
             _validation.message(name, "be a file in a folder that exists", repr(str(path)))

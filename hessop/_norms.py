@@ -14,7 +14,7 @@ from hessop import _validation
 from hessop._estimates import METHODS, ConfidenceInterval, Estimate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NormEstimate(Estimate):
     """
     A norm, of which a power has unbiased samples. ``float(e)`` is the estimate.
@@ -22,14 +22,17 @@ class NormEstimate(Estimate):
     Attributes
     ----------
     samples : ndarray of float64, shape (s,)
-        One unbiased value of ``norm**power`` per probe.
+        One unbiased value of ``(norm / scale)**power`` per probe.
     n_matvec : int
         Products spent, of one vector each.
     power : float
         Which power.
+    scale : float
+        What the norm was divided by before.
     """
 
     power: float
+    scale: float = 1.0
 
     @property
     def estimate(self) -> float:
@@ -69,10 +72,10 @@ class NormEstimate(Estimate):
 
     def _root(self, value: float) -> float:
         """The norm for a value of its power; NaN stays."""
-        return float(np.maximum(value, 0.0) ** (1 / self.power))
+        return self.scale * float(np.maximum(value, 0.0) ** (1 / self.power))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SpectralNormEstimate(Estimate):
     r"""
     The largest eigenvalue in magnitude, from one Lanczos sweep. ``float(e)`` is the estimate.

@@ -78,14 +78,18 @@ class LocalSpace:
 
 
 def children(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
-    """
-    Independent generators, one per probe: probe i is the same however probes are grouped.
+    """Independent generators, one per probe: probe i is the same however probes are grouped."""
+    bits = type(rng.bit_generator)
+    return [np.random.Generator(bits(seed)) for seed in parent(rng).spawn(count)]
 
-    A generator without a seed sequence (one wrapped around a legacy state) cannot spawn; it
-    seeds a new sequence instead.
+
+def parent(rng: np.random.Generator) -> np.random.SeedSequence:
     """
-    try:
-        return list(rng.spawn(count))
-    except TypeError:
-        seed = [int(word) for word in rng.integers(1 << 32, size=4)]
-        return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(count)]
+    The sequence whose children are those of a generator.
+
+    A generator without one (wrapped around a legacy state) seeds a new one instead.
+    """
+    seed = getattr(rng.bit_generator, "seed_seq", None)
+    if isinstance(seed, np.random.SeedSequence):
+        return seed
+    return np.random.SeedSequence([int(word) for word in rng.integers(1 << 32, size=4)])

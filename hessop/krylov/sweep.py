@@ -110,6 +110,11 @@ class Sweep:
         """The rows that were multiplied, E."""
         return [i for i, row in enumerate(self.rows) if row.alpha is not None]
 
+    @property
+    def intact(self) -> bool:
+        """Whether it can go on, or has come to its end: no product failed half-way."""
+        return bool(self.waiting) or self.leftover == 0.0 or len(self.rows) >= self.size
+
     def vector(self, row: int | None = None) -> torch.Tensor:
         """The row to multiply next: the newest that waits, or the one asked for."""
         if row is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from hessop import _validation
 from hessop._estimates import band
 from hessop.quadrature import radau
-from hessop.quadrature.smoothed import Smoothed
+from hessop.quadrature.smoothed import Smoothed, bell, ogive, smooth
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Banded(Smoothed):
     """What `SpectralDensity` says of its curves."""
 
@@ -63,6 +63,7 @@ class Banded(Smoothed):
         """
         _validation.choice("of", of, ("cdf", "smooth", "pdf"))
         points = np.asarray(x, dtype=np.float64)
+        self._widths(sigma)  # a wrong one is not for "cdf" either
         if of == "cdf":
             low, high = self._shares(points.ravel(), confidence_level, method, rng)
         else:
@@ -83,17 +84,16 @@ class Banded(Smoothed):
         generator = _validation.rng(rng)
         low, _ = band(lower, level, method, generator)
         _, high = band(upper, level, method, generator)
-        return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+        low, high = (np.where(np.isnan(x), np.nan, np.clip(end, 0, 1)) for end in (low, high))
+        return low, high
 
     def _curves(self, x: NDArray[np.float64], of: str, sigma: Any) -> NDArray[np.float64]:
-        """The curve of each probe as a density of its own, with the kernel of all."""
-        width = self.sigma if sigma is None else sigma
+        """The curve of each probe with the points, (n_probes, len(x))."""
+        (p, m), kernel = self.nodes.shape, bell if of == "pdf" else ogive
+        weights, width = p * self._masses(count=False), self._widths(sigma)
+        weights[p * m :] /= p
         curves = []
-        for i in range(len(self.nodes)):
-            row = slice(i, i + 1)
-            residuals = None if self.residuals is None else self.residuals[row]
-            alone = replace(
-                self, nodes=self.nodes[row], weights=self.weights[row], residuals=residuals
-            )
-            curves.append(alone.pdf(x, width) if of == "pdf" else alone.cdf(x, width))
+        for i in range(p):
+            mine = np.r_[i * m : (i + 1) * m, p * m : len(weights)]
+            curves.append(smooth(x, self._everything[mine], weights[mine], kernel, width[mine]))
         return np.array(curves)

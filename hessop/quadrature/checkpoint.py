@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,26 +20,34 @@ class Checkpoint:
     ----------
     path : path_like
         Where. Read if it exists, replaced as a whole after each block of probes.
+    **call : object
+        What must be the same in the call that goes on, and is no part of a density.
     """
 
-    def __init__(self, path: Any) -> None:
-        self._path = _files.in_folder("checkpoint", path)
+    def __init__(self, path: Any, **call: Any) -> None:
+        self._path, self._call = _files.in_folder("checkpoint", path), call
 
     def restored(self, empty: SpectralDensity, seeded: bool) -> SpectralDensity:
         """What the file holds of a density that is about to be made; that one if there is none."""
         if not self._path.exists():
             return empty
         try:
-            found = SpectralDensity(**storing.read(self._path))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            fields, call = storing.read(self._path)
+            found = SpectralDensity(**fields)
+        except (OSError, *storing.UNREADABLE) as error:
             self._refuse(f"a file that cannot be read ({type(error).__name__}: {error})", error)
+        if call is None:
+            self._refuse("a density that was saved")
+        for name, now in self._call.items():
+            if call.get(name) != now:
+                self._refuse(f"one of another call: {name} was {call.get(name)}, and is {now}")
         for name in ("n", "ncv", "method", "source"):
             was, now = getattr(found, name), getattr(empty, name)
             # without a seed, the probes are those that the file began with
             if was != now and (seeded or name != "source"):
                 self._refuse(f"one of another call: {name} was {was}, and is {now}")
         if not np.array_equal(found.points, empty.points):
-            self._refuse(f"one of another call: {len(found.points)} eigenvalues were locked")
+            self._refuse("one of another call: other eigenvalues were locked")
         return found
 
     def check(self, found: SpectralDensity, growth: Growth) -> None:
@@ -52,7 +59,7 @@ class Checkpoint:
     def save(self, density: SpectralDensity) -> None:
         """Write it, all or nothing."""
         with _files.replaced(self._path) as file:
-            storing.write(density, file)
+            storing.write(density, file, self._call)
 
     def remove(self) -> None:
         """The run has reached its end."""

@@ -1,27 +1,29 @@
-"""A spectral density: what it says, and how it is compared, kept and joined."""
+"""A spectral density: what it says, and how it is compared, extended and joined."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import wasserstein_distance
 
-from hessop import _files, _validation
+from hessop import _validation
 from hessop.krylov.sweep import Sweep
-from hessop.quadrature import gauss, storing
-from hessop.quadrature.bands import Banded
+from hessop.quadrature import gauss
 from hessop.quadrature.growth import Growth
 from hessop.quadrature.picture import draw
 from hessop.quadrature.probes import Source
-from hessop.quadrature.sweeps import Method
+from hessop.quadrature.storing import Stored
+from hessop.quadrature.sweeps import Method, Part
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
-class SpectralDensity(Banded):
+@dataclass(frozen=True, eq=False, repr=False)
+class SpectralDensity(Stored):
     r"""
     The distribution of an operator's eigenvalues, from `hessop.slq`.
 
@@ -53,11 +55,22 @@ class SpectralDensity(Banded):
         Where the probes come from, which is what `extend` needs.
     method : Method
         How the sweeps were done.
+    parts : tuple of (Source, int)
+        Of a sum: where its probes come from, and how many from each.
     kept : tuple of Sweep
         The Lanczos vectors, where `hessop.slq` was asked to keep them.
     """
 
-    kept: tuple[Sweep, ...] = field(default=(), kw_only=True, repr=False, compare=False)
+    kept: tuple[Sweep, ...] = field(default=(), kw_only=True)
+
+    def __repr__(self) -> str:
+        """In one line."""
+        probes, low, high = len(self.nodes), self.nodes.min(), self.nodes.max()
+        locked = f", {len(self.points)} locked" if len(self.points) else ""
+        return (
+            f"SpectralDensity(n={self.n}, {probes} probes of {self.nodes.shape[1]} nodes "
+            f"in [{low:.4g}, {high:.4g}]{locked}, n_matvec={self.n_matvec})"
+        )
 
     @classmethod
     def empty(
@@ -103,8 +116,9 @@ class SpectralDensity(Banded):
         """
         The density with more steps, or more probes, the next of the same seed.
 
-        As one run with all of them, to rounding: products of blocks round by their width. One
-        product is spent on whether `A` is the operator that the density came from.
+        As one run with all of them, to rounding: products of blocks round by their width. (Where
+        `rtol` ended the steps of earlier probes, new ones take all.) One product is spent on
+        whether `A` is the operator that the density came from.
 
         Parameters
         ----------
@@ -145,31 +159,28 @@ class SpectralDensity(Banded):
         if steps > self.ncv:
             found, spent, kept = growth.deeper(self, self.kept)
             grown = grown._with(found, spent, kept, steps)
-        for part in growth.probes(count, count + more, keep=bool(self.kept)):
-            grown = grown.joined(*part)
-        return grown
+        new = list(growth.probes(count, count + more, keep=bool(grown.kept)))
+        return grown.joined(*new) if new else grown
 
-    def joined(
-        self, more: list[gauss.Swept], n_matvec: int, kept: tuple[Sweep, ...] = ()
-    ) -> SpectralDensity:
+    def joined(self, *parts: Part) -> SpectralDensity:
         """
-        This density and further rules.
+        This density and further probes.
 
         Parameters
         ----------
-        more : list of Swept
-            What the sweeps of further probes gave.
-        n_matvec : int
-            The products they took.
-        kept : tuple of Sweep, optional
-            Their vectors, where they are kept.
+        *parts : tuple
+            What the sweeps of some probes gave, the products they took, and their vectors where
+            they are kept.
 
         Returns
         -------
         SpectralDensity
             A new one.
         """
-        return self._with([*self.sweeps, *more], n_matvec, (*self.kept, *kept), self.ncv)
+        rules = [rule for part in parts for rule in part[0]]
+        kept = [sweep for part in parts for sweep in part[2]]
+        spent = sum(part[1] for part in parts)
+        return self._with([*self.sweeps, *rules], spent, (*self.kept, *kept), self.ncv)
 
     def _with(
         self, sweeps: list[gauss.Swept], n_matvec: int, kept: tuple[Sweep, ...], ncv: int
@@ -183,77 +194,64 @@ class SpectralDensity(Banded):
         """Merge two runs on the same operator with different probes."""
         if not isinstance(other, SpectralDensity):
             return NotImplemented
-        same = (self.n, self.ncv, self.method) == (other.n, other.ncv, other.method)
-        if not same or not np.array_equal(self.points, other.points):
-            raise ValueError(
-                _validation.message(
-                    "other", "be of the same operator, with the same settings", repr(other.method)
-                )
-            )
-        if self.source and other.source:
-            shared = self.source.overlaps(len(self.nodes), other.source, len(other.nodes))
-            if shared:
+        for name in ("n", "ncv", "method", "points"):
+            here, there = getattr(self, name), getattr(other, name)
+            if not np.array_equal(here, there):
                 raise ValueError(
-                    _validation.message(
-                        "other", "have other probes", "the same seed", "Use extend."
-                    )
+                    _validation.message("other", f"have the {name} of this one, {here}", there)
                 )
-        return replace(self.joined(other.sweeps, other.n_matvec), source=None, kept=())
+        mine, theirs = self._origins, other._origins
+        if any(one.overlaps(i, two, j) for one, i in mine for two, j in theirs):
+            raise ValueError(
+                _validation.message("other", "have other probes", "some of these", "Use extend.")
+            )
+        both = self.joined((other.sweeps, other.n_matvec, ()))
+        return replace(both, source=None, parts=(*mine, *theirs), kept=())
 
-    def save(self, path: Any) -> None:
-        """
-        Write it to a file, for `load`; without the vectors that are kept.
+    def __radd__(self, other: object) -> SpectralDensity:
+        """For `sum`, which begins with 0."""
+        return self if other == 0 else NotImplemented
 
-        Parameters
-        ----------
-        path : path_like
-            A NumPy archive; ``.npz`` is added where it is missing.
+    @property
+    def _origins(self) -> tuple[tuple[Source, int], ...]:
+        """Where its probes come from, and how many from each."""
+        return self.parts if self.source is None else ((self.source, len(self.nodes)),)
 
-        Raises
-        ------
-        ValueError
-            If the folder does not exist.
-        """
-        where = _files.in_folder("path", path)
-        if where.suffix != ".npz":
-            where = where.with_name(f"{where.name}.npz")
-        with _files.replaced(where) as file:
-            storing.write(self, file)
-
-    @classmethod
-    def load(cls, path: Any) -> SpectralDensity:
-        """
-        Read what `save` wrote.
-
-        Parameters
-        ----------
-        path : path_like
-            The file.
-
-        Returns
-        -------
-        SpectralDensity
-            The same, to the last bit.
-        """
-        return cls(**storing.read(Path(path)))
-
-    def plot(self, **options: Any) -> Any:
+    def plot(
+        self,
+        *,
+        sigma: float | str | None = None,
+        band: float | None = None,
+        magnitude: bool = False,
+        label: str | None = None,
+        ax: Axes | None = None,
+    ) -> Axes:
         """
         Draw it on a logarithmic axis, where single outliers are seen beside the bulk.
 
         Parameters
         ----------
-        **options : object
-            ``sigma``, ``ax``, ``label``, ``band`` (a confidence level) and ``magnitude`` (whether
-            to draw the density of ``log10 |lambda|``), all optional.
+        sigma : float or "adaptive", optional
+            As in `pdf`, or in `magnitude_pdf`. Default: theirs.
+        band : float, optional
+            A confidence level between 0 and 1: draws the band of `interval`. Default: none.
+        magnitude : bool, optional
+            Whether to draw `magnitude_pdf`. Default False.
+        label : str, optional
+            For a legend.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. Default: a new figure.
 
         Returns
         -------
         matplotlib.axes.Axes
             What was drawn on.
 
-        See Also
-        --------
-        hessop.plot.density : Several densities, and outliers to mark.
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing.
+        ValueError
+            If an argument is out of range.
         """
-        return draw(self, **options)
+        return draw(self, sigma=sigma, band=band, magnitude=magnitude, label=label, ax=ax)

@@ -16,7 +16,9 @@ Function = Callable[[NDArray[np.float64]], Any]
 
 def values(f: Function, x: NDArray[np.float64]) -> NDArray[np.float64]:
     """What the user's function makes of an array: real, finite, of its shape."""
-    found = np.asarray(f(x))
+    if not callable(f):
+        raise TypeError(_validation.message("f", "be a function of an array", repr(f)))
+    found = np.asarray(f(x.copy()))  # the user's function may write to what it gets
     if found.dtype.kind == "c":
         raise TypeError(_validation.message("f", "be real", str(found.dtype)))
     found = found.astype(np.float64)

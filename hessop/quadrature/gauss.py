@@ -64,9 +64,11 @@ def swept(alpha: Array, beta: Array, ghosts: float = 0.0) -> Swept:
     residuals = beta[-1] * np.sqrt(last)
     starts = np.append(0, np.flatnonzero(np.diff(nodes) > ghosts) + 1) if ghosts else ()
     if 0 < len(starts) < len(nodes):
-        heavy = np.maximum(weights, np.finfo(float).tiny)  # a mean where all weights are zero
-        nodes = np.add.reduceat(heavy * nodes, starts) / np.add.reduceat(heavy, starts)
+        # the first of each group, and the mean distance from it; none where all weights are zero
+        firsts, sizes = nodes[starts], np.diff(np.append(starts, len(nodes)))
+        moments = np.add.reduceat(weights * (nodes - np.repeat(firsts, sizes)), starts)
         weights = np.add.reduceat(weights, starts)
+        nodes = firsts + np.divide(moments, weights, out=np.zeros_like(moments), where=weights > 0)
         residuals = np.minimum.reduceat(residuals, starts)
     return Swept(nodes, weights, residuals, alpha, beta)
 

@@ -65,13 +65,20 @@ class Growth:
         product, _ = enter(A)
         space = LocalSpace(product.n, product.dtype, product.device)
         held = Lock.of(space, lock)
-        if product.n != density.n or not np.array_equal(held.values, density.points):
+        if product.n != density.n or len(held.values) != len(density.points):
             raise ValueError(
                 _validation.message(
                     "A, lock",
                     f"have n={density.n} and {len(density.points)} locked eigenvalues, as the "
                     "density",
                     f"n={product.n} and {len(held.values)}",
+                )
+            )
+        if not np.array_equal(held.values, density.points):
+            off = np.abs(held.values - density.points).max()
+            raise ValueError(
+                _validation.message(
+                    "lock", "have the eigenvalues of the density", f"others, by up to {off:.1e}"
                 )
             )
         return cls(product, space, held, density.source, density.method, ncv)
@@ -95,7 +102,7 @@ class Growth:
         """
         self._product.expect((last - first) * self.steps)
         generators = self._source.generators(first, last)
-        for block in self._start(generators, look, most):
+        for block in self._start(generators, look, most, first):
             yield sweeps.advance(
                 self._product,
                 block,
@@ -108,7 +115,8 @@ class Growth:
 
     def deeper(self, density: Measure, kept: Sequence[Sweep]) -> Part:
         """All probes with more steps; those that are kept go on where they were."""
-        if kept:
+        # a product that failed leaves sweeps behind that cannot go on
+        if len(kept) == len(density.nodes) and all(sweep.intact for sweep in kept):
             self._product.expect(len(kept) * (self.steps - density.ncv))
             return sweeps.advance(self._product, kept, self._method, steps=self.steps, keep=True)
         parts = list(self.probes(0, len(density.nodes)))
@@ -116,13 +124,15 @@ class Growth:
 
     def difference(self, density: Measure) -> float:
         """One product: how far the first coefficient of the density is off, beyond noise."""
-        block = next(self._start(self._source.generators(0, 1), 0, None))
+        block = next(self._start(self._source.generators(0, 1)))
         (rule,), _, _ = sweeps.advance(self._product, block, self._method, steps=1)
         scale = float(np.abs(density.nodes).max()) or 1.0
         off = abs(float(rule.alpha[0] - density.sweeps[0].alpha[0])) / scale
         return off if off > _SAME * max(self._method.rounding, self._product.floor()) else 0.0
 
-    def _start(self, generators: Any, look: int, most: int | None) -> Iterator[list[Sweep]]:
+    def _start(
+        self, generators: Any, look: int = 0, most: int | None = None, before: int = 0
+    ) -> Iterator[list[Sweep]]:
         return sweeps.start(
             self._space,
             generators,
@@ -131,4 +141,5 @@ class Growth:
             lock=self._lock,
             first=look,
             most=most,
+            before=before,
         )

@@ -18,7 +18,7 @@ from hessop.krylov.entrance import locked_basis
 @dataclass(frozen=True)
 class Lock:
     """
-    Known eigenvalues, ascending, and an orthonormal basis of their vectors.
+    Known eigenvalues, ascending, and their vectors, made orthonormal, in the same order.
 
     Attributes
     ----------
@@ -41,9 +41,14 @@ class Lock:
                 _validation.message("lock", "be (w, v) or an EigenResult", type(lock).__name__)
             )
         w, v = lock
+        if np.iscomplexobj(w):
+            raise TypeError(_validation.message("lock", "hold real eigenvalues", "complex ones"))
         values = np.atleast_1d(np.asarray(w, dtype=np.float64))
-        basis = locked_basis(space, v)
-        if values.shape != (len(basis),) or not np.isfinite(values).all():
+        columns = _validation.columns("lock", v, space.n)
+        order = np.argsort(values, kind="stable")
+        fits = values.shape == (columns.shape[1],) and np.isfinite(values).all()
+        basis = locked_basis(space, columns[:, order.tolist()] if fits else columns)
+        if not fits or len(basis) < len(values):
             raise ValueError(
                 _validation.message(
                     "lock",
@@ -53,4 +58,4 @@ class Lock:
             )
         if len(basis) >= space.n:
             raise ValueError(_validation.message("lock", "leave something", f"{len(basis)} pairs"))
-        return cls(np.sort(values), basis)
+        return cls(values[order], basis)

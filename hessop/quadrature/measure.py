@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from hessop.quadrature.probes import Source
 from hessop.quadrature.sweeps import Method
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measure:
     """
     What `SpectralDensity` says without smoothing; its attributes are described there.
@@ -34,6 +35,8 @@ class Measure:
         Where the probes come from.
     method : Method
         How the sweeps were done.
+    parts : tuple of (Source, int)
+        Of a sum: where its probes come from, and how many.
     """
 
     nodes: NDArray[np.float64]
@@ -47,6 +50,16 @@ class Measure:
     beta: NDArray[np.float64] | None = field(default=None, kw_only=True)
     source: Source | None = field(default=None, kw_only=True)
     method: Method = field(default_factory=Method, kw_only=True)
+    parts: tuple[tuple[Source, int], ...] = field(default=(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Arrays that nobody writes to."""
+        for name in ("nodes", "weights", "points", "residuals", "alpha", "beta"):
+            array = getattr(self, name)
+            if array is not None:
+                view = np.asarray(array, dtype=np.float64).view()
+                view.flags.writeable = False
+                object.__setattr__(self, name, view)
 
     @property
     def bulk(self) -> int:
@@ -81,11 +94,19 @@ class Measure:
         weights : ndarray of float64, shape (n_probes * m + l,)
             Of each.
         """
-        share = self.weights.ravel() * (self.bulk / len(self.weights))
-        found = np.append(self.nodes, self.points)
-        weights = np.append(share, np.ones(len(self.points))) / (1 if count else self.n)
+        found, weights = self._everything, self._masses(count)
         order = np.argsort(found, kind="stable")
         return found[order], weights[order]
+
+    @property
+    def _everything(self) -> NDArray[np.float64]:
+        """All nodes, then the points."""
+        return np.append(self.nodes, self.points)
+
+    def _masses(self, count: bool) -> NDArray[np.float64]:
+        """The weights of all nodes and points, of sum 1 or n."""
+        inside = self.weights.ravel() * (self.bulk / len(self.weights))
+        return np.append(inside, np.ones(len(self.points))) / (1 if count else self.n)
 
     def expectation(
         self, f: Function, *, within: tuple[float, float] | None = None
@@ -178,9 +199,11 @@ class Measure:
         ValueError
             If ``a > b``, or one is NaN.
         """
+        a, b = float(a), float(b)
         if not a <= b:
             raise ValueError(_validation.message("a, b", "satisfy a <= b", (a, b)))
-        left, right = float(a) - self.rounding, float(b) + self.rounding
+        # the next number below: of a measure up to there, the end is not part
+        left, right = np.nextafter(a - self.rounding, -np.inf), b + self.rounding
         sweeps = self.sweeps
         (least, most), (lower, upper) = (radau.shares(sweeps, x) for x in (left, right))
         exact = int(((left <= self.points) & (self.points <= right)).sum())
@@ -192,8 +215,7 @@ class Measure:
     @property
     def rounding(self) -> float:
         """What cannot be told apart, in units of eigenvalues."""
-        ends = [*self.points, self.nodes.min(), self.nodes.max()]
-        return self.method.rounding * float(np.abs(ends).max())
+        return self.method.rounding * float(np.abs(self._everything).max())
 
     def _estimate(
         self, f: Function, within: tuple[float, float] | None, factor: float
@@ -202,13 +224,15 @@ class Measure:
         if within is None:
             sums = np.sum(self.weights * values(f, self.nodes), axis=1)
             return Estimate(factor * self._whole(f, sums), self.n_matvec)
-        a, b = self._interval(*within)
+        a, b = self._interval(within)
         pairs = np.empty((len(self.nodes), 2))
         for pair, one in zip(pairs, self.sweeps, strict=True):
-            # a Ritz value may lie outside by rounding, and is an end of the interval then
-            for i, at in enumerate((min(a, one.nodes[0]), max(b, one.nodes[-1]))):
+            # A converged Ritz value differs from an end by rounding alone. A little farther out the
+            # bracket holds as well; f is evaluated inside.
+            ends = min(a, one.nodes[0]) - self.rounding, max(b, one.nodes[-1]) + self.rounding
+            for i, at in enumerate(ends):
                 nodes, weights = radau.radau(one, at)
-                pair[i] = weights @ values(f, nodes)
+                pair[i] = weights @ values(f, np.clip(nodes, a, b))
         low, high = (factor * self._whole(f, ends) for ends in np.sort(pairs, axis=1).T)
         return BoundedEstimate((low + high) / 2, self.n_matvec, low, high)
 
@@ -217,8 +241,14 @@ class Measure:
         exact = float(np.sum(values(f, self.points)))
         return self.bulk * inside + exact
 
-    def _interval(self, a: float, b: float) -> tuple[float, float]:
+    def _interval(self, within: Any) -> tuple[float, float]:
         """The gate of `within`."""
+        try:
+            a, b = (_validation.number("within", end, -np.inf) for end in within)
+        except (TypeError, ValueError):
+            raise TypeError(
+                _validation.message("within", "be a pair of finite numbers", repr(within))
+            ) from None
         if not (a - self.rounding <= self.nodes.min() and self.nodes.max() <= b + self.rounding):
             raise ValueError(
                 _validation.message(
@@ -227,4 +257,4 @@ class Measure:
                     (a, b),
                 )
             )
-        return float(a), float(b)
+        return a, b

@@ -12,7 +12,7 @@ from hessop._norms import NormEstimate
 from hessop.quadrature.measure import Measure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Named(Measure):
     """What `SpectralDensity` knows by name."""
 
@@ -86,7 +86,7 @@ class Named(Measure):
         Returns
         -------
         NormEstimate
-            Its samples are of the p-th power.
+            Its samples are of the p-th power, of the norm over its ``scale``.
 
         Raises
         ------
@@ -98,8 +98,10 @@ class Named(Measure):
         hessop.norm : The Frobenius norm and the spectral norm, for fewer products.
         """
         p = _validation.number("p", p, 1.0)
-        power = self.trace(lambda x: np.abs(x) ** p)
-        return NormEstimate(power.samples, power.n_matvec, p)
+        # relative to the largest, so that no power over- or underflows
+        scale = float(np.abs(self._everything).max()) or 1.0
+        power = self.trace(lambda x: np.abs(x / scale) ** p)
+        return NormEstimate(power.samples, power.n_matvec, p, scale)
 
     def frobenius_norm(self) -> NormEstimate:
         r"""
@@ -108,7 +110,7 @@ class Named(Measure):
         Returns
         -------
         NormEstimate
-            Its samples are of the square.
+            Its samples are of the square, of the norm over its ``scale``.
         """
         return self.schatten_norm(2.0)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hessop import _figure
+from hessop import _figure, _validation
 from hessop.quadrature.bands import Banded
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ def draw(
     magnitude: bool = False,
 ) -> Axes:
     """`SpectralDensity.plot`: a curve on a logarithmic axis, and its band."""
+    if band is not None:
+        band = _validation.number("band", band, 0.0, high=1.0)
+        if magnitude:
+            raise ValueError(_validation.message("band", "be None with magnitude", band))
     ax = _figure.axes(ax)
     if magnitude:
         x, y = _magnitudes(density, sigma)
@@ -71,7 +75,9 @@ def _magnitudes(
     sizes = np.abs(density.atoms()[0])
     sizes = sizes[sizes > _SMALLEST * sizes.max()]
     if not len(sizes):
-        raise ValueError("`density` must have eigenvalues that are not zero; got none.")
+        raise ValueError(
+            _validation.message("density", "have eigenvalues that are not zero", "none")
+        )
     ends = np.log10(sizes.min()) - 3 * width, np.log10(sizes.max()) + 3 * width
     x = np.linspace(*ends, _POINTS)
     return x, density.magnitude_pdf(x, width, count=True)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hessop import _memory, _validation
-from hessop._space import LocalSpace, children
+from hessop._space import LocalSpace, parent
 
 DISTRIBUTIONS = ("rademacher", "gaussian", "sphere")
 
@@ -40,13 +40,13 @@ class Source:
     @classmethod
     def of(cls, rng: Any, count: int) -> Source:
         """The next `count` children of the user's generator, which is advanced past them."""
-        (*_, last) = children(_validation.rng(rng), count)
-        seed = last.bit_generator.seed_seq
-        assert isinstance(seed, np.random.SeedSequence)
+        generator = _validation.rng(rng)
+        seed = parent(generator)
         given: Any = seed.entropy
         entropy = tuple(map(int, given)) if np.ndim(given) else int(given)
-        *key, number = seed.spawn_key
-        return cls(entropy, tuple(key), number - count + 1, type(last.bit_generator).__name__)
+        first = seed.n_children_spawned
+        seed.spawn(count)
+        return cls(entropy, tuple(seed.spawn_key), first, type(generator.bit_generator).__name__)
 
     @classmethod
     def read(cls, state: dict[str, Any]) -> Source:
@@ -55,19 +55,35 @@ class Source:
         given = entropy if isinstance(entropy, int) else tuple(entropy)
         return cls(given, tuple(state["spawn_key"]), state["first"], state["bits"])
 
-    def generators(self, start: int, stop: int) -> list[np.random.Generator]:
+    def generators(self, start: int, stop: int) -> Generators:
         """Those of probes `start` to `stop`."""
-        bits = getattr(np.random, self.bits)
-        numbers = range(self.first + start, self.first + stop)
-        keys = [(*self.spawn_key, number) for number in numbers]
-        seeds = [np.random.SeedSequence(self.entropy, spawn_key=key) for key in keys]
-        return [np.random.Generator(bits(seed)) for seed in seeds]
+        return Generators(self, range(self.first + start, self.first + stop))
 
     def overlaps(self, mine: int, other: Source, others: int) -> bool:
         """Whether my first probes and those of another share one."""
         apart = {**asdict(self), "first": 0} != {**asdict(other), "first": 0}
         behind = self.first >= other.first + others or other.first >= self.first + mine
         return not (apart or behind)
+
+
+class Generators(Sequence[np.random.Generator]):
+    """Generators of probes, made when they are asked for."""
+
+    def __init__(self, source: Source, numbers: range) -> None:
+        self._source, self._numbers = source, numbers
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._numbers)
+
+    def __getitem__(self, which: Any) -> Any:
+        """One, or some."""
+        if isinstance(which, slice):
+            return Generators(self._source, self._numbers[which])
+        source = self._source
+        key = (*source.spawn_key, self._numbers[which])
+        seed = np.random.SeedSequence(source.entropy, spawn_key=key)
+        return np.random.Generator(getattr(np.random, source.bits)(seed))
 
 
 def room(space: LocalSpace, rows_each: int) -> int:
@@ -83,17 +99,18 @@ def blocks(
     rows_each: int,
     first: int = 0,
     most: int | None = None,
+    before: int = 0,
 ) -> Iterator[torch.Tensor]:
     """
     A probe from each generator, in blocks (k, n): as many at a time as there is `room` for.
 
-    With `first`, blocks are that large, then as large as all before together: to look at what
-    they show in between. With `most`, none is larger.
+    With `first`, blocks are that large, then as large as all before together, those of an earlier
+    call included: to look at what they show in between. With `most`, none is larger.
     """
     count, a = len(generators), 0
     width = min(room(space, rows_each), most or count)
     while a < count:
-        size = min(width, count - a, max(first, a) if first else count)
+        size = min(width, count - a, max(first, before + a) if first else count)
         yield torch.stack([drawn(space, g, distribution) for g in generators[a : a + size]])
         a += size
 

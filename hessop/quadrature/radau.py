@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import solve_banded
 
 from hessop.quadrature import gauss
 
@@ -16,20 +17,21 @@ def radau(sweep: gauss.Swept, at: float) -> gauss.Rule:
     The rule of ``m + 1`` nodes of which one is `at`; exact for polynomials of degree ``2 m``.
 
     The tridiagonal matrix gets one row more, with the diagonal entry that makes `at` an
-    eigenvalue (Golub 1973; Golub and Meurant 2010, Section 6.2). In terms of the Ritz values and
-    their residuals r it is :math:`x + \sum_i r_i^2 / (\theta_i - x)`. Where nothing was left over,
-    the Gauss rule, which is the measure itself.
+    eigenvalue, :math:`x + \beta_m^2 \, e_m^T (T - x)^{-1} e_m` (Golub 1973; Golub and Meurant 2010,
+    Section 6.2). Where nothing was left over, the Gauss rule, which is the measure itself.
     """
     alpha, beta = sweep.alpha, sweep.beta
     if sweep.exact:
         return gauss.rule(alpha, beta)
-    theta, weights, last = gauss.ritz(alpha, beta)
-    squares, gaps = beta[-1] ** 2 * last, theta - at
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(squares > 0.0, squares / gaps, 0.0)
-    shift = float(np.sum(shares))
+    bands = np.zeros((3, len(alpha)))
+    bands[0, 1:], bands[1], bands[2, :-1] = beta[:-1], alpha - at, beta[:-1]
+    unit = np.append(np.zeros(len(alpha) - 1), 1.0)
+    try:
+        shift = float(beta[-1] * (beta[-1] * solve_banded((1, 1), bands, unit)[-1]))
+    except np.linalg.LinAlgError:
+        shift = np.inf
     if not abs(shift) <= _INFINITE * (np.abs(alpha).max() + beta.max()):
-        return theta, weights
+        return gauss.rule(alpha, beta)
     return gauss.rule(np.append(alpha, at + shift), beta)
 
 
@@ -41,8 +43,8 @@ def cumulative(sweep: gauss.Swept, x: float) -> tuple[float, float]:
     weights of the nodes below x of the rule that has x as a node bound it from below, and those
     up to x from above.
     """
-    if np.isinf(x):
-        return float(x > 0), float(x > 0)
+    if not np.isfinite(x):  # NaN says nothing
+        return float(x > 0), float(not x < 0)
     nodes, weights = radau(sweep, x)
     if sweep.exact:
         share = float(weights[nodes <= x].sum())

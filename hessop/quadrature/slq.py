@@ -56,7 +56,7 @@ def slq(
         How many probes, at least 1: the error falls with its root. With `rtol`, the most.
         Default 10.
     ncv : int, optional
-        Lanczos steps for each, at least 1; more than n is taken for n. With `rtol`, the most. The
+        Lanczos steps for each, at least 1; no more than n are taken. With `rtol`, the most. The
         resolution in the bulk is about the range of the spectrum over `ncv`; outliers are resolved
         far better. Default 80.
     distribution : {"rademacher", "gaussian", "sphere"}, optional
@@ -75,20 +75,22 @@ def slq(
         smoothed ``cdf`` is nowhere more than this; and a block of probes takes no more steps once
         these have ceased to move that curve by a tenth of it. Default: all `n_probes`, all `ncv`.
     block_size : int, optional
-        How many probes advance together, at most. Default: as many as half the free memory holds.
-        The probes are the same whatever it is, and products agree to rounding.
+        How many probes advance together, at most. Default: as many as half the free memory holds;
+        one with `checkpoint`. The probes are the same whatever it is, and products agree to
+        rounding.
     keep : bool, optional
         Whether the density holds on to the Lanczos vectors, so that its ``extend`` can take further
         steps without beginning anew. Default False.
     checkpoint : path_like, optional
         A file to which the probes that are done are written after each block of `block_size`. The
         same call goes on from there after a kill, with one product to see that the operator is the
-        same. Removed at the end.
+        same. Removed at the end. Not with `keep`.
     progress : bool, optional
         Whether to show a bar that counts products. Default False.
     rng : None, int or numpy.random.Generator, optional
         For the probes. The same seed gives the same probes, whatever their grouping and on every
-        device; different seeds share none.
+        device; different seeds share none. Of a generator they are the next children: a further
+        run with it has those that ``extend`` would draw.
 
     Returns
     -------
@@ -115,6 +117,10 @@ def slq(
     -----
     All probes advance together, one block product per step, as far as memory allows: ``n_probes *
     ncv`` products of one vector, fewer where a probe's Krylov space is exhausted.
+
+    Probes are normalised, so that weights sum to 1. Without `lock` signs have all the same length,
+    and nothing is biased. What is left of them on the complement of l vectors has not, which
+    biases means by some ``1 / (n - l)`` of their size; "gaussian" has no such bias.
 
     References
     ----------
@@ -145,7 +151,15 @@ def slq(
     method = Method(distribution, reorth, space.eps)
     source = probes.Source.of(rng, n_probes)
     found = SpectralDensity.empty(product.n, ncv, held.values, source, method)
-    file = None if checkpoint is None else Checkpoint(checkpoint)
+    file = None
+    if checkpoint is not None:
+        if keep:
+            raise ValueError(
+                _validation.message(
+                    "keep", "be False with a checkpoint, which has no vectors", keep
+                )
+            )
+        file, block_size = Checkpoint(checkpoint, n_probes=n_probes, rtol=rtol), block_size or 1
     if file is not None:
         found = file.restored(found, seeded=rng is not None)
         assert found.source is not None
@@ -153,6 +167,7 @@ def slq(
     growth = Growth(product, space, held, source, method, ncv)
     if file is not None and len(found.nodes):
         file.check(found, growth)
+    parts, width = [], np.inf
     with closing(_progress.counter("products", progress)) as bar:
         for part in growth.probes(
             len(found.nodes),
@@ -160,18 +175,23 @@ def slq(
             keep=keep,
             look=0 if rtol is None else _FIRST,
             most=block_size,
-            enough=lambda: None if rtol is None else Settled(rtol, growth.steps),
+            enough=lambda: None if rtol is None else Settled(rtol, ncv),
             tick=bar.update,
         ):
-            found = found.joined(*part)
-            if rtol is not None and _band(found) <= rtol:
-                break
+            parts.append(part)
+            if rtol is None and file is None:
+                continue  # nobody looks before the end
+            found, parts = found.joined(*parts), []
             if file is not None:
                 file.save(found)
-    if rtol is not None and _band(found) > rtol:
+            width = _band(found)
+            if rtol is not None and width <= rtol:
+                break
+    found = found.joined(*parts) if parts else found
+    if rtol is not None and width > rtol:
         warnings.warn(
             f"`rtol` of {rtol:g} was not reached with {len(found.nodes)} probes; the band is "
-            f"{_band(found):.1e} wide to either side. Raise `n_probes` or `rtol`.",
+            f"{width:.1e} wide to either side. Raise `n_probes` or `rtol`.",
             ConvergenceWarning,
             stacklevel=2,
         )

@@ -15,9 +15,14 @@ from hessop.quadrature import widths
 from hessop.quadrature.named import Named
 
 _POINTS = 512  # points of x that are evaluated at a time
+_FAR = 40.0  # widths: beyond, a kernel is 0 or 1
 
 
-@dataclass(frozen=True)
+Kernel = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""Of distances in widths, and the widths."""
+
+
+@dataclass(frozen=True, eq=False)
 class Smoothed(Named):
     """What `SpectralDensity` draws."""
 
@@ -75,7 +80,7 @@ class Smoothed(Named):
         >>> round(float(np.trapezoid(density.pdf(x, sigma=0.1), x)), 6)
         1.0
         """
-        return self._smooth(x, self._everything, _bell, self._widths(sigma), count)
+        return smooth(x, self._everything, self._masses(count), bell, self._widths(sigma))
 
     def cdf(
         self, x: ArrayLike, sigma: float | str | None = None, *, count: bool = False
@@ -102,7 +107,7 @@ class Smoothed(Named):
         ValueError
             If `sigma` is not positive.
         """
-        return self._smooth(x, self._everything, _ogive, self._widths(sigma), count)
+        return smooth(x, self._everything, self._masses(count), ogive, self._widths(sigma))
 
     def quantile(self, q: ArrayLike, sigma: float | str | None = None) -> NDArray[np.float64]:
         """
@@ -128,12 +133,13 @@ class Smoothed(Named):
         shares = np.asarray(q, dtype=np.float64)
         if not ((shares > 0) & (shares < 1)).all():
             raise ValueError(_validation.message("q", "lie between 0 and 1", repr(q)))
-        # forty widths beyond the last node the curve is 0 or 1
-        reach = 40 * self._widths(sigma).max()
+        reach = _FAR * self._widths(sigma).max()
         everything = self._everything
         ends = everything.min() - reach, everything.max() + reach
+        # there it may be 1 less rounding, and q be more
+        most = self.cdf(ends[1], sigma)
         found = elementwise.find_root(
-            lambda x, share: self.cdf(x, sigma) - share,
+            lambda x, share: self.cdf(x, sigma) / most - share,
             (np.full(shares.shape, ends[0]), np.full(shares.shape, ends[1])),
             args=(shares,),
         )
@@ -168,14 +174,11 @@ class Smoothed(Named):
             If `sigma` is not positive.
         """
         width = _validation.number("sigma", sigma, 0.0, strict=True)
-        with np.errstate(divide="ignore"):
-            logarithms = np.log10(np.abs(self._everything))
-        return self._smooth(x, logarithms, _bell, np.full(logarithms.shape, width), count)
-
-    @property
-    def _everything(self) -> NDArray[np.float64]:
-        """All nodes, then the points."""
-        return np.append(self.nodes, self.points)
+        sizes = np.abs(self._everything)
+        some = sizes > 0
+        return smooth(
+            x, np.log10(sizes[some]), self._masses(count)[some], bell, np.full(some.sum(), width)
+        )
 
     def _widths(self, sigma: float | str | None) -> NDArray[np.float64]:
         """A kernel's width for each node and point."""
@@ -184,39 +187,38 @@ class Smoothed(Named):
                 raise ValueError(
                     _validation.message("sigma", 'be a number > 0 or "adaptive"', repr(sigma))
                 )
-            own = widths.adaptive(self.nodes, self.residuals, self.sigma)
+            own = widths.adaptive(self.nodes, self.weights, self.residuals, self.sigma, self.n)
             return np.append(own, np.full(len(self.points), self.sigma))
         width = self.sigma
         if sigma is not None:
             width = _validation.number("sigma", sigma, 0.0, strict=True)
         return np.full(self.nodes.size + len(self.points), width)
 
-    def _smooth(
-        self,
-        x: ArrayLike,
-        centres: NDArray[np.float64],
-        kernel: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
-        width: NDArray[np.float64],
-        count: bool,
-    ) -> NDArray[np.float64]:
-        """The weighted mean of a kernel around every node and point, some x at a time."""
-        points = np.asarray(x, dtype=np.float64)
-        share = self.weights.ravel() * (self.bulk / len(self.weights))
-        weights = np.append(share, np.ones(len(self.points))) / (1.0 if count else self.n)
-        out = np.empty(points.size)
-        for a in range(0, points.size, _POINTS):
-            gaps = points.ravel()[a : a + _POINTS, None] - centres
-            out[a : a + _POINTS] = kernel(gaps, width) @ weights
-        return out.reshape(points.shape)
+
+def smooth(
+    x: ArrayLike,
+    centres: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    kernel: Kernel,
+    width: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The weighted sum of kernels around centres, some x at a time."""
+    points = np.asarray(x, dtype=np.float64)
+    out = np.empty(points.size)
+    for a in range(0, points.size, _POINTS):
+        with np.errstate(over="ignore"):
+            z = (points.ravel()[a : a + _POINTS, None] - centres) / width
+        out[a : a + _POINTS] = kernel(np.clip(z, -_FAR, _FAR), width) @ weights
+    return out.reshape(points.shape)
 
 
-def _bell(gaps: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
+def bell(z: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
     """The Gaussian."""
-    bell: NDArray[np.float64] = np.exp(-0.5 * (gaps / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    return bell
+    curve: NDArray[np.float64] = np.exp(-0.5 * z**2) / (width * np.sqrt(2 * np.pi))
+    return curve
 
 
-def _ogive(gaps: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Its integral."""
-    share: NDArray[np.float64] = ndtr(gaps / width)
-    return share
+def ogive(z: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Its integral, whatever the width."""
+    curve: NDArray[np.float64] = ndtr(z)
+    return curve

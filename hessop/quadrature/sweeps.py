@@ -67,6 +67,7 @@ def start(
     lock: Basis,
     first: int = 0,
     most: int | None = None,
+    before: int = 0,
 ) -> Iterator[list[Sweep]]:
     """
     Sweeps from the probes, block by block as `probes.blocks`, for so many steps each.
@@ -74,14 +75,23 @@ def start(
     With `lock`, probes are projected onto the complement of its rows, where the operator is seen.
     """
     reorth = method.reorth
-    rows_each = 4 if reorth == "none" else steps + 4
-    for Z in probes.blocks(space, generators, method.distribution, rows_each, first, most):
-        starts = [orthonormal(space, z, lock) for z in Z]
+    rows_each, done = 4 if reorth == "none" else steps + 4, 0
+    for Z in probes.blocks(space, generators, method.distribution, rows_each, first, most, before):
+        mine, done = generators[done : done + len(Z)], done + len(Z)
         yield [
             Sweep(space, v, reorth=reorth, lock=lock, keep=reorth != "none")
-            for v in starts
-            if v is not None
+            for v in (_unit(space, z, g, lock) for z, g in zip(Z, mine, strict=True))
         ]
+
+
+def _unit(
+    space: LocalSpace, z: torch.Tensor, generator: np.random.Generator, lock: Basis
+) -> torch.Tensor:
+    """The probe's direction; another one's, of its generator, where it lies in what is locked."""
+    v = orthonormal(space, z, lock)
+    while v is None:
+        v = orthonormal(space, probes.drawn(space, generator, "gaussian"), lock)
+    return v
 
 
 def advance(

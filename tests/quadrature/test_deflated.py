@@ -110,9 +110,11 @@ class TestGrowing:
         assert both.n_matvec == 36
         mean = (one.trace().estimate + two.trace().estimate) / 2
         assert both.trace().estimate == pytest.approx(mean, rel=1e-12)
-        with pytest.raises(ValueError, match=r"`other` must have other probes.*Use extend"):
+        with pytest.raises(
+            ValueError, match=r"`other` must have other probes; got some of these. Use extend"
+        ):
             one + hessop.slq(A, n_probes=1, ncv=6, rng=0)
-        with pytest.raises(ValueError, match="`other` must be of the same operator"):
+        with pytest.raises(ValueError, match="`other` must have the ncv of this one, 6; got 7"):
             one + hessop.slq(A, n_probes=3, ncv=7, rng=2)
         with pytest.raises(TypeError):
             one + 1
@@ -141,7 +143,7 @@ class TestRtol:
         density = hessop.slq(A, n_probes=500, ncv=15, rtol=0.05, rng=0)
         x = np.linspace(density.nodes.min(), density.nodes.max(), 50)
         low, high = density.interval(x, of="smooth")
-        assert np.max(high - low) / 2 <= 0.06
+        assert np.max(high - low) / 2 <= 0.0501
         assert 5 <= len(density.nodes) < 500
         whole = hessop.slq(A, n_probes=len(density.nodes), ncv=15, rng=0)
         np.testing.assert_allclose(density.nodes, whole.nodes, rtol=0, atol=1e-12)
@@ -170,7 +172,7 @@ class TestQuestions:
 
     @pytest.mark.parametrize("locked", [False, True])
     def test_count_by_its_bounds(self, A, top, locked):
-        """For each probe, its own measure lies between them; the interval holds the truth."""
+        """The interval holds the truth, and the middles lie within; see also `test_found`."""
         density = hessop.slq(A, n_probes=20, ncv=15, lock=top if locked else None, rng=0)
         for a, b in ((-np.inf, 0.0), (-0.1, 0.1), (0.05, np.inf), (2.5, 12.5), (-np.inf, np.inf)):
             exact = np.sum((a <= A.eigenvalues) & (A.eigenvalues <= b))

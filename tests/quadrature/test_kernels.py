@@ -47,11 +47,15 @@ class TestAdaptive:
         """Residual where it is less than the spacing, a tenth of that at least."""
         nodes = np.array([[0.0, 1.0, 3.0, 7.0]])
         residuals = np.array([[5.0, 0.7, 1e-9, 0.0]])
-        np.testing.assert_allclose(
-            widths.adaptive(nodes, residuals, 0.1), [1.0, 0.7, 0.3, 0.4], rtol=1e-14
-        )
-        np.testing.assert_allclose(widths.adaptive(nodes, None, 0.1), [1.0, 1.5, 3.0, 4.0])
-        np.testing.assert_allclose(widths.adaptive(np.array([[2.0], [3.0]]), None, 0.1), 0.1)
+        weights = np.full((1, 4), 0.25)
+        for given, expected in ((residuals, [1.0, 0.7, 0.3, 0.4]), (None, [1.0, 1.5, 3.0, 4.0])):
+            found = widths.adaptive(nodes, weights, given, 0.1, 10)
+            np.testing.assert_allclose(found, expected, rtol=1e-14)
+        alone = widths.adaptive(np.array([[2.0], [3.0]]), np.ones((2, 1)), None, 0.1, 10)
+        np.testing.assert_allclose(alone, 0.1)
+        weights[0, 1] = 1e-5  # a neighbour to nobody
+        found = widths.adaptive(nodes, weights, None, 0.1, 10)
+        np.testing.assert_allclose(found, [3.0, 0.1, 3.5, 4.0], rtol=1e-14)
 
     def test_repeated_nodes(self):
         """Padding and one value give no kernel of width zero."""

@@ -39,9 +39,10 @@ def test_a_node_of_the_gauss_rule():
     one = legendre(5)
     nodes, _ = radau.radau(one, one.nodes[2])
     np.testing.assert_allclose(nodes, one.nodes, atol=1e-14)
-    for off in (1e-15, 1e-9, 1e-5):
+    for off in (1e-15, 1e-9, 1e-6, 1e-5):
         nodes, weights = radau.radau(one, one.nodes[2] + off)
-        assert np.abs(nodes - one.nodes[2] - off).min() < 1e-7
+        # infinity is where the new coefficient is 1e8 times the others: 1e-9 of it is rounding
+        assert np.abs(nodes - one.nodes[2] - off).min() < (1e-8 if off < 1e-7 else 1e-3 * off)
         assert weights.sum() == pytest.approx(1.0, abs=1e-12)
 
 
@@ -104,7 +105,7 @@ def hessop_probe(A, seed, i):
 
 def test_within_must_hold_the_nodes():
     density = hessop.slq(np.diag([1.0, 2.0, 3.0, 4.0]), n_probes=2, ncv=2, rng=0)
-    with pytest.raises(ValueError, match=r"`within` must hold all nodes, from .* got \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"`within` must hold all nodes, from .* got \(2.0, 4.0\)"):
         density.trace(np.log, within=(2, 4))
 
 
