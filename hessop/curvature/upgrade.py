@@ -124,9 +124,10 @@ def widen(store: Store, planner: Planner, rows: int) -> None:
     for kept in next(iter(store.held.values())).maps.values():  # one batch speaks for all
         V = _random(width, kept.inputs)
         out = torch.zeros(width, kept.outputs.n).to(V)
-        add = partial(kept.add, V, out, kept.inputs, kept.outputs)
-        single += shortest(partial(add, 1), device)
-        block += shortest(partial(add, width), device)
+        # one row speaks for all
+        one = partial(kept.add, V[:1], out[:1], kept.inputs, kept.outputs, 1)
+        single += width * shortest(one, device)
+        block += shortest(partial(kept.add, V, out, kept.inputs, kept.outputs, width), device)
     planner.compare_width(width, single, block)
     if planner.width != width:
         for held in store.held.values():

@@ -87,6 +87,7 @@ class Planner:
     _announced: int = 0
     _done: int = 0
     _refused: set[str] = field(default_factory=set)
+    _guessed: dict[str, float] = field(default_factory=dict)  # seconds of set-up, by way
     _widths_tried: int = 1
 
     def __post_init__(self) -> None:
@@ -142,7 +143,8 @@ class Planner:
                 continue
             product = self.seconds[self.stage]
             # one product more to compare with, and one to warm up
-            cost = _SET_UP[stage] + _PER_NODE[stage] * nodes + 2 * product
+            self._guessed[stage] = _SET_UP[stage] + _PER_NODE[stage] * nodes
+            cost = self._guessed[stage] + 2 * product
             if self._ahead * product * hoped[stage] > cost:
                 self.notes.append(
                     f"{stage}: {self._ahead} products expected of {product:.2g} s each; "
@@ -160,11 +162,14 @@ class Planner:
         """The width of block to try now, for so many rows of which so many fit; None for none."""
         if self.stage == KEPT or self.settings.block_size is not None:
             return None
-        width = 1 << (min(rows, fits, MAX_WIDTH).bit_length() - 1)
+        # evenly, for what is left over goes row by row
+        width = rows // max(1, -(-rows // min(fits, MAX_WIDTH)))
         if width <= self._widths_tried or self.stage not in self.seconds:
             return None
         product = self.seconds[self.stage]
-        cost = 2 * self.setup.get(self.stage, 0.0) + 2 * width * product
+        # what the first recording of a process took was mostly torch being imported
+        setup = self.setup.get(self.stage, 0.0)
+        cost = 2 * min(setup, self._guessed.get(self.stage, setup)) + 2 * width * product
         if self._ahead * product * _HOPED_OF_BLOCKS < cost:
             return None
         self._widths_tried = width

@@ -294,9 +294,17 @@ class TestWidths:
 
     @pytest.mark.parametrize(
         ("rows", "fits", "width"),
-        [(2, 99, 2), (3, 99, 2), (4, 99, 4), (15, 99, 8), (10**6, 99, MAX_WIDTH), (99, 5, 4)],
+        [
+            (2, 99, 2),
+            (3, 99, 3),
+            (10, 99, 10),
+            (15, 99, 15),
+            (20, 99, 10),
+            (10**6, 99, MAX_WIDTH),
+            (99, 5, 4),
+        ],
     )
-    def test_a_power_of_two_that_fits(self, rows, fits, width):
+    def test_even_parts_that_fit(self, rows, fits, width):
         """Not more than there are rows, than fit, or than the largest."""
         assert self.known().next_width(rows, fits) == width
 
@@ -304,6 +312,16 @@ class TestWidths:
     def test_one_is_no_block(self, rows, fits):
         """Nothing to try."""
         assert self.known().next_width(rows, fits) is None
+
+    def test_what_a_first_recording_took(self):
+        """Does not count: torch was imported in it."""
+        p = planner(ahead=1000, seconds={KEPT: 1e-2, RECORDED: 1e-2, LINEARIZED: 1e-2})
+        assert p.next_stage(nodes=100) == LINEARIZED
+        p.stage, p.setup = LINEARIZED, {LINEARIZED: 100.0}
+        assert p.next_width(10, 99) == 10
+        p = planner(ahead=1000, seconds={LINEARIZED: 1e-2}, mode=LINEARIZED)
+        p.stage, p.setup = LINEARIZED, {LINEARIZED: 100.0}
+        assert p.next_width(10, 99) is None
 
     def test_once(self):
         """A width is tried once, a larger one again."""
