@@ -13,7 +13,7 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ import hessop
 from examples.benchmarks import exact, report
 
 SPECTRA = ("hessian_like", "gaussian", "trained_like")
+_AT_ONCE = 25  # repetitions whose probes are multiplied together
+_BY_PROBE = ("nodes", "weights", "residuals", "alpha", "beta")
 OUTLIERS = {"hessian_like": 20, "gaussian": 20, "trained_like": 10}  # that are locked
 TRACES = ("hutchinson", "hutch++", "xtrace")
 
@@ -109,6 +111,19 @@ def intervals(
         yield f"count {name}", density.count(a, b).confidence_interval(), truth, 1.0
 
 
+def repeated(
+    A: Any, count: int, probes: int, steps: int, lock: Any
+) -> Iterator[hessop.SpectralDensity]:
+    """So many densities of as many probes; many of them from one run, for wide block products."""
+    for first in range(0, count, _AT_ONCE):
+        here = min(_AT_ONCE, count - first)
+        whole = hessop.slq(A, n_probes=here * probes, ncv=steps, lock=lock, rng=first)
+        for i in range(here):
+            rows = slice(i * probes, (i + 1) * probes)
+            parts = {name: getattr(whole, name)[rows] for name in _BY_PROBE}
+            yield replace(whole, **parts)
+
+
 def densities(options: argparse.Namespace) -> report.Section:
     """A row for each spectrum and setting."""
     rows: list[list[str]] = []
@@ -122,8 +137,7 @@ def densities(options: argparse.Namespace) -> report.Section:
         ]
         for probes, steps, lock in settings:
             tallies: dict[str, Tally] = {}
-            for i in range(options.repetitions):
-                density = hessop.slq(A, n_probes=probes, ncv=steps, lock=lock, rng=i)
+            for density in repeated(A, options.repetitions, probes, steps, lock):
                 for what, interval, truth, unit in intervals(density, at):
                     tallies.setdefault(what, Tally()).add(interval, truth, unit)
             header = ["", "probes", "steps", "locked", *tallies]
