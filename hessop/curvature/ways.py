@@ -27,6 +27,8 @@ _HOPED_OF_BLOCKS = 0.2
 _SET_UP = {RECORDED: 0.03, LINEARIZED: 0.1}
 _PER_NODE = {RECORDED: 2e-4, LINEARIZED: 8e-4}
 MAX_WIDTH = 16
+# The block that is tried first: wide ones take long to try, and are seldom faster where it is not.
+_NARROW = 4
 
 
 @dataclass
@@ -164,6 +166,10 @@ class Planner:
             return None
         # evenly, for what is left over goes row by row
         width = rows // max(1, -(-rows // min(fits, MAX_WIDTH)))
+        if self._widths_tried == 1:
+            width = min(width, _NARROW)
+        elif self.width == 1:
+            return None  # a narrow block was no faster
         if width <= self._widths_tried or self.stage not in self.seconds:
             return None
         product = self.seconds[self.stage]

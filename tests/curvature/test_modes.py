@@ -386,9 +386,10 @@ class TestUpgrade:
         H @ v
         H @ v
         X = np.random.default_rng(0).standard_normal((H.shape[0], 11))
-        np.testing.assert_allclose(H @ X, want @ X, atol=1e-13)
-        assert H.report().block_size == 11
-        assert H.report().notes[-1] == "blocks of 11 take 0.09 of single vectors: used"
+        for width, share in ((4, 0.25), (11, 0.09)):
+            np.testing.assert_allclose(H @ X, want @ X, atol=1e-13)
+            assert H.report().block_size == width
+            assert H.report().notes[-1] == f"blocks of {width} take {share} of single vectors: used"
 
     def test_blocks_when_they_are_not(self, speeds, monkeypatch):
         """They are tried once."""

@@ -293,20 +293,29 @@ class TestWidths:
         return p
 
     @pytest.mark.parametrize(
-        ("rows", "fits", "width"),
+        ("rows", "fits", "narrow", "width"),
         [
-            (2, 99, 2),
-            (3, 99, 3),
-            (10, 99, 10),
-            (15, 99, 15),
-            (20, 99, 10),
-            (10**6, 99, MAX_WIDTH),
-            (99, 5, 4),
+            (2, 99, 2, None),
+            (3, 99, 3, None),
+            (10, 99, 4, 10),
+            (15, 99, 4, 15),
+            (20, 99, 4, 10),
+            (10**6, 99, 4, MAX_WIDTH),
+            (99, 5, 4, None),
         ],
     )
-    def test_even_parts_that_fit(self, rows, fits, width):
-        """Not more than there are rows, than fit, or than the largest."""
-        assert self.known().next_width(rows, fits) == width
+    def test_even_parts_that_fit(self, rows, fits, narrow, width):
+        """A narrow block first; then no more than there are rows, than fit, than the largest."""
+        p = self.known()
+        assert p.next_width(rows, fits) == narrow
+        p.compare_width(narrow, 1.0, 0.5)
+        assert p.next_width(rows, fits) == width
+
+    def test_a_narrow_block_that_is_no_faster(self):
+        """Ends it."""
+        p = self.known()
+        p.compare_width(p.next_width(10, 99), 1.0, 1.0)
+        assert p.next_width(10, 99) is None
 
     @pytest.mark.parametrize(("rows", "fits"), [(1, 99), (99, 1)])
     def test_one_is_no_block(self, rows, fits):
@@ -318,7 +327,7 @@ class TestWidths:
         p = planner(ahead=1000, seconds={KEPT: 1e-2, RECORDED: 1e-2, LINEARIZED: 1e-2})
         assert p.next_stage(nodes=100) == LINEARIZED
         p.stage, p.setup = LINEARIZED, {LINEARIZED: 100.0}
-        assert p.next_width(10, 99) == 10
+        assert p.next_width(10, 99) == 4
         p = planner(ahead=1000, seconds={LINEARIZED: 1e-2}, mode=LINEARIZED)
         p.stage, p.setup = LINEARIZED, {LINEARIZED: 100.0}
         assert p.next_width(10, 99) is None
@@ -329,6 +338,7 @@ class TestWidths:
         assert p.next_width(4, 99) == 4
         assert p.next_width(4, 99) is None
         assert p.next_width(2, 99) is None
+        p.compare_width(4, 1.0, 0.5)
         assert p.next_width(8, 99) == 8
 
     def test_only_with_a_tape(self):
