@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=10, help="for --what time")
     parser.add_argument("--steps", type=int, default=50, help="of each probe, for --what time")
     parser.add_argument("--networks", default="mlp,transformer", help="for --what time")
+    parser.add_argument("--peers", default="", help="parts of names, for --what time; default: all")
     parser.add_argument("--rounds", type=int, default=5, help="for --what time")
     options = parser.parse_args()
     if options.what == "time":

@@ -77,12 +77,13 @@ def theirs(build: Callable[..., contenders.Multiply], density: Density) -> Job:
     return run
 
 
-def jobs() -> dict[str, Job]:
-    """hessop and the peers that have both products and a density."""
+def jobs(wanted: str) -> dict[str, Job]:
+    """hessop and those wanted of the peers that have both products and a density."""
     found: dict[str, Job] = {"hessop": ours}
     known = estimators.densities(sys.maxsize)
     for name, build in contenders.peers("Hessian").items():
-        found[name] = theirs(build, known[name])
+        if any(part in name for part in wanted.split(",")):
+            found[name] = theirs(build, known[name])
     return found
 
 
@@ -93,12 +94,12 @@ def tables(options: argparse.Namespace) -> None:
         problem = case(name, options.data)
         n = sum(p.numel() for p in problem[0].parameters())
         reference = Reference.of(problem)
-        seconds: dict[str, list[tuple[float, float]]] = {who: [] for who in jobs()}
+        seconds: dict[str, list[tuple[float, float]]] = {who: [] for who in jobs(options.peers)}
         begun = time.perf_counter()
         for _ in range(options.rounds):
             if any(seconds.values()) and time.perf_counter() - begun > _ENOUGH:
                 break
-            for who, job in jobs().items():
+            for who, job in jobs(options.peers).items():
                 problem[0].zero_grad(set_to_none=True)
                 gc.collect()
                 started = time.perf_counter()
