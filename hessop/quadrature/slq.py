@@ -167,11 +167,13 @@ def slq(
     growth = Growth(product, space, held, source, method, ncv)
     if file is not None and len(found.nodes):
         file.check(found, growth)
-    parts, width = [], np.inf
+    # what a file holds may be all that was asked for
+    parts, width = [], _band(found)
+    last = len(found.nodes) if rtol is not None and width <= rtol else n_probes
     with closing(_progress.counter("products", progress)) as bar:
         for part in growth.probes(
             len(found.nodes),
-            n_probes,
+            last,
             keep=keep,
             look=0 if rtol is None else _FIRST,
             most=block_size,

@@ -172,13 +172,11 @@ class TestQuestions:
 
     @pytest.mark.parametrize("locked", [False, True])
     def test_count_by_its_bounds(self, A, top, locked):
-        """The interval holds the truth, and the middles lie within; see also `test_found`."""
+        """The interval holds the truth; that of each probe is looked at in `test_found`."""
         density = hessop.slq(A, n_probes=20, ncv=15, lock=top if locked else None, rng=0)
         for a, b in ((-np.inf, 0.0), (-0.1, 0.1), (0.05, np.inf), (2.5, 12.5), (-np.inf, np.inf)):
             exact = np.sum((a <= A.eigenvalues) & (A.eigenvalues <= b))
             found = density.count(a, b)
-            assert (found.low <= found.samples + 1e-9).all()
-            assert (found.samples <= found.high + 1e-9).all()
             low, high = found.confidence_interval(0.999)
             assert low - 1e-6 <= exact <= high + 1e-6
         assert density.count(-np.inf, np.inf).estimate == pytest.approx(300)

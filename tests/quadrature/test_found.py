@@ -16,6 +16,7 @@ from hessop.quadrature import gauss, radau
 from hessop.quadrature.probes import Source
 from hessop.quadrature.settling import Settled
 from tests.quadrature.test_growth import Killed, dying
+from tests.spectra import recorded
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +283,23 @@ class TestCheckpoints:
         found = hessop.slq(A, checkpoint=tmp_path / "r", **options)
         assert len(found.nodes) == len(whole.nodes) > 20
         np.testing.assert_allclose(found.nodes, whole.nodes, atol=1e-10)
+
+    @pytest.mark.parametrize("rtol", [0.009, None])
+    def test_killed_after_the_last_probe(self, A, tmp_path, monkeypatch, rtol):
+        """But before the file was removed: one product, the same density, no warning."""
+        options = {"n_probes": 100 if rtol else 4, "ncv": 5, "rtol": rtol, "rng": 0}
+
+        def killed(file):
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr("hessop.quadrature.checkpoint.Checkpoint.remove", killed)
+            with pytest.raises(Killed):
+                hessop.slq(A, checkpoint=tmp_path / "r", block_size=100, **options)
+        spied, widths = recorded(A)
+        found = hessop.slq(spied, checkpoint=tmp_path / "r", block_size=100, **options)
+        assert widths == [1]
+        assert len(found.nodes) == len(hessop.slq(A, **options).nodes)
 
 
 class TestNumbers:
