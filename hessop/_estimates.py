@@ -160,9 +160,9 @@ class DiagonalEstimate:
 
     Attributes
     ----------
-    estimate : ndarray or torch.Tensor, shape (n,)
+    estimate : ndarray, cupy.ndarray or torch.Tensor, shape (n,)
         In the array type and dtype of the operator.
-    standard_error : ndarray or torch.Tensor, shape (n,)
+    standard_error : ndarray, cupy.ndarray or torch.Tensor, shape (n,)
         Of each entry's mean over probes; NaN for one probe.
     n_probes : int
         How many.
@@ -186,9 +186,9 @@ class DiagonalEstimate:
 
         Returns
         -------
-        low : ndarray or torch.Tensor, shape (n,)
+        low : ndarray, cupy.ndarray or torch.Tensor, shape (n,)
             Lower ends; NaN for one probe.
-        high : ndarray or torch.Tensor, shape (n,)
+        high : ndarray, cupy.ndarray or torch.Tensor, shape (n,)
             Upper ends.
         """
         confidence_level = _validation.number("confidence_level", confidence_level, 0.0, high=1.0)

@@ -1,4 +1,4 @@
-"""The doors: the only file that turns NumPy arrays into tensors, and back."""
+"""The doors: arrays of every library into tensors, and back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.dlpack import from_dlpack
+
+from hessop import _cupy
 
 _TORCH_DTYPES: dict[np.dtype[Any], torch.dtype] = {
     np.dtype(np.float32): torch.float32,
@@ -38,6 +40,11 @@ def is_complex(x: Any) -> bool:
     return dtype is not None and np.issubdtype(np.dtype(dtype), np.complexfloating)
 
 
+def array(x: Any) -> Any:
+    """A tensor or a CuPy array as it is, the rest as NumPy."""
+    return x if isinstance(x, torch.Tensor) or _cupy.is_array(x) else np.asarray(x)
+
+
 def to_torch(x: Any, *, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """
     Take an array in, by DLPack and without a copy where layout, dtype and device allow.
@@ -47,6 +54,8 @@ def to_torch(x: Any, *, dtype: torch.dtype, device: torch.device) -> torch.Tenso
     """
     if isinstance(x, torch.Tensor):
         return x.detach().to(device=device, dtype=dtype)
+    if _cupy.is_array(x):
+        return _cupy.take(x).to(device=device, dtype=dtype)
     a = np.asarray(x)
     if a.dtype.kind not in "fiub" or not a.dtype.isnative or a.dtype.itemsize > 8:
         a = a.astype(np.float64)
@@ -71,6 +80,15 @@ def to_numpy(t: torch.Tensor) -> np.ndarray[Any, Any]:
     return t.detach().resolve_conj().resolve_neg().cpu().numpy()
 
 
+def on_host(x: Any) -> np.ndarray[Any, Any]:
+    """An array of any library as NumPy."""
+    if isinstance(x, torch.Tensor):
+        return to_numpy(x)
+    return np.asarray(x.get() if _cupy.is_array(x) else x)
+
+
 def like(x: Any, t: torch.Tensor) -> Any:
-    """Hand `t` out in the array type of `x`: a tensor for a tensor, NumPy for all else."""
-    return t if isinstance(x, torch.Tensor) else to_numpy(t)
+    """Hand `t` out as `x` is: a tensor for a tensor, CuPy for what is CuPy's, else NumPy."""
+    if isinstance(x, torch.Tensor):
+        return t
+    return _cupy.give(t) if _cupy.owns(x) else to_numpy(t)

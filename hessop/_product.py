@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from hessop import _validation
+from hessop._space import LocalSpace
 
 
 class Product(ABC):
@@ -26,13 +27,23 @@ class Product(ABC):
         Where blocks live.
     n_matvec : int
         Vectors multiplied so far.
+    cuda_graphs : bool or str
+        Whether solvers may capture their own launches too, as in the arguments of operators.
     """
+
+    cuda_graphs: bool | str = "auto"
 
     def __init__(self, n: int, dtype: torch.dtype, device: torch.device) -> None:
         self.n = n
         self.dtype = dtype
+        if device.type == "cuda":  # without a number it is whichever is current
+            device = torch.empty(0, device=device).device
         self.device = device
         self.n_matvec = 0
+
+    def space(self) -> LocalSpace:
+        """The space of its vectors."""
+        return LocalSpace(self.n, self.dtype, self.device, graphs=self.cuda_graphs is not False)
 
     @abstractmethod
     def _apply(self, V: torch.Tensor) -> torch.Tensor:

@@ -55,7 +55,7 @@ class EigenResult:
     ----------
     eigenvalues : ndarray of float64, shape (k,)
         Ascending.
-    eigenvectors : ndarray or torch.Tensor, shape (n, k)
+    eigenvectors : ndarray, cupy.ndarray or torch.Tensor, shape (n, k)
         Orthonormal columns, in the array type and dtype of the operator.
     residuals : ndarray of float64, shape (k,)
         ``||A v - w v||``; by the Lanczos relation unless they were measured (``verify=True``).
@@ -114,7 +114,7 @@ class Tridiagonal:
     beta : ndarray of float64, shape (m,)
         ``beta[:-1]`` is the off-diagonal of `T` (zero where the sweep was restarted in a fresh
         direction), ``beta[-1]`` the norm of what is left over: ``A V = V T + beta[-1] v e_m^T``.
-    basis : ndarray or torch.Tensor, shape (n, m)
+    basis : ndarray, cupy.ndarray or torch.Tensor, shape (n, m)
         The Lanczos vectors, in columns.
     """
 

@@ -6,10 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+
+from hessop import _graphs
+from hessop._precision import float32_precision
 
 # A float32 product over at most this many entries, then float64: the error of a long reduction
 # stays at that of a short one without a float64 copy of the basis.
 _CHUNK = 1 << 13
+# A GPU shares a row's sum out among thousands of threads, and takes microseconds to be told of one.
+_CHUNK_ON_GPU = 1 << 20
 
 
 class LocalSpace:
@@ -17,12 +23,25 @@ class LocalSpace:
     Vectors of length n on one device of one process.
 
     Results of reductions are float64 tensors on the device, so that nothing waits for the host.
+
+    Parameters
+    ----------
+    n : int
+        Their length.
+    dtype, device : torch.dtype, torch.device
+        What they are made of, and where.
+    graphs : bool, optional
+        Whether launches may be captured, where the device has CUDA graphs.
     """
 
-    def __init__(self, n: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, n: int, dtype: torch.dtype, device: torch.device, *, graphs: bool = True
+    ) -> None:
         self.n = n
         self.dtype = dtype
         self.device = device
+        self.captures = graphs and _graphs.possible(device)
+        self._chunk = _CHUNK_ON_GPU if device.type == "cuda" else _CHUNK
         self.eps = float(torch.finfo(dtype).eps)
 
     def dot(self, v: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
@@ -43,12 +62,19 @@ class LocalSpace:
 
     def project(self, V: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         """``V w`` for rows V of shape (m, n), in float64, shape (m,)."""
-        if self.dtype == torch.float64 or self.n <= _CHUNK:
+        if self.dtype == torch.float64 or self.n <= self._chunk:
             return torch.mv(V, w).double()
         total = torch.zeros(V.shape[0], dtype=torch.float64, device=self.device)
-        for a in range(0, self.n, _CHUNK):
-            total += torch.mv(V[:, a : a + _CHUNK], w[a : a + _CHUNK])
+        for a in range(0, self.n, self._chunk):
+            total += torch.mv(V[:, a : a + self._chunk], w[a : a + self._chunk])
         return total
+
+    def bring(self, numbers: NDArray[np.float64]) -> torch.Tensor:
+        """A few numbers of the host as a float64 tensor on the device, which nobody waits for."""
+        t = torch.from_numpy(numbers)
+        if self.device.type == "cuda":
+            t = t.pin_memory()
+        return t.to(self.device, non_blocking=True)
 
     def subtract(self, w: torch.Tensor, V: torch.Tensor, h: torch.Tensor) -> None:
         """``w -= V^T h`` in place, for rows V of shape (m, n)."""
@@ -56,7 +82,8 @@ class LocalSpace:
 
     def combine(self, S: torch.Tensor, V: torch.Tensor) -> torch.Tensor:
         """``S V`` for coefficients S of shape (k, m) and rows V of shape (m, n)."""
-        return torch.mm(S.to(device=self.device, dtype=self.dtype), V)
+        with float32_precision("highest", self.dtype):  # orthonormal rows shall stay so
+            return torch.mm(S.to(device=self.device, dtype=self.dtype), V)
 
     def draw(self, rng: np.random.Generator, distribution: str) -> torch.Tensor:
         """

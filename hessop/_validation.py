@@ -9,11 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-
-def message(name: str, rule: str, got: object, remedy: str = "") -> str:
-    """One sentence for a wrong argument, the same form everywhere."""
-    text = f"`{name}` must {rule}; got {got}."
-    return f"{text} {remedy}" if remedy else text
+from hessop import _exchange
+from hessop._messages import message as message
 
 
 def check_block(V: torch.Tensor, n: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -85,7 +82,7 @@ def basis_size(ncv: Any, k: int, n: int) -> int:
 
 def vector(name: str, x: Any, n: int) -> Any:
     """A real, finite array with n entries, of any library; (n, 1) counts as (n,)."""
-    x = x if isinstance(x, torch.Tensor) else np.asarray(x)
+    x = _exchange.array(x)
     if tuple(x.shape) not in ((n,), (n, 1)):
         raise ValueError(message(name, f"have shape ({n},)", f"shape {tuple(x.shape)}"))
     _real_and_finite(name, x)
@@ -102,7 +99,7 @@ def nonzero_vector(name: str, x: Any, n: int) -> Any:
 
 def columns(name: str, X: Any, n: int) -> Any:
     """A real, finite array of n rows and at most n columns; (n,) counts as one column."""
-    X = X if isinstance(X, torch.Tensor) else np.asarray(X)
+    X = _exchange.array(X)
     if X.ndim == 1:
         X = X.reshape(-1, 1)
     if X.ndim != 2 or X.shape[0] != n or X.shape[1] > n:
@@ -111,6 +108,13 @@ def columns(name: str, X: Any, n: int) -> Any:
         )
     _real_and_finite(name, X)
     return X
+
+
+def real(name: str, x: Any) -> Any:
+    """A vector or block of an array library that is not complex."""
+    if x.dtype.kind == "c":
+        raise TypeError(message(name, "be real", str(x.dtype), "Apply to x.real and x.imag."))
+    return x
 
 
 def _real_and_finite(name: str, x: Any) -> None:

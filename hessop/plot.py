@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hessop import _figure, _validation
+from hessop import _exchange, _figure, _validation
 from hessop._results import EigenResult, Tridiagonal
 from hessop.quadrature import SpectralDensity
 
@@ -60,9 +60,9 @@ def spectrum(
         values = values.eigenvalues
     series = values if isinstance(values, Mapping) else {"": values}
     ax = _figure.axes(ax)
-    reference = np.sort(np.asarray(next(iter(series.values())), dtype=float))
+    reference = np.sort(np.asarray(_exchange.on_host(next(iter(series.values()))), dtype=float))
     for number, (label, w) in enumerate(series.items()):
-        w = np.sort(np.asarray(w, dtype=float))
+        w = np.sort(np.asarray(_exchange.on_host(w), dtype=float))
         if number and len(w) == len(reference):
             gap = w - reference
             label += f" (L1 {np.abs(gap).sum():.2g}, L2 {np.linalg.norm(gap):.2g})"
@@ -132,7 +132,11 @@ def density(
         bottom = min(bottom, ax.get_ylim()[0])
     ax.set_ylim(bottom=bottom)
     if outliers is not None:
-        w = outliers.eigenvalues if isinstance(outliers, EigenResult) else np.asarray(outliers)
+        w = (
+            outliers.eigenvalues
+            if isinstance(outliers, EigenResult)
+            else _exchange.on_host(outliers)
+        )
         ax.plot(w, np.full(len(w), 1.5 * bottom), "k|", markersize=9, label="eigenvalues")
     if any(series) or outliers is not None:
         ax.legend()
@@ -181,7 +185,7 @@ def convergence(t: Tridiagonal, *, exact: ArrayLike | None = None, ax: Axes | No
     columns = [(step, t.eigh(step)[0]) for step in range(1, m + 1)]
     last = m + max(1, m // 20)  # apart from the steps, so that its label stands free
     if exact is not None:
-        columns.append((last, np.sort(np.asarray(exact, dtype=float))))
+        columns.append((last, np.sort(np.asarray(_exchange.on_host(exact), dtype=float))))
     x = np.concatenate([np.full(len(w), step) for step, w in columns])
     y = np.concatenate([w for _, w in columns])
     ranks = [np.minimum(np.arange(len(w)), np.arange(len(w))[::-1]) for _, w in columns]

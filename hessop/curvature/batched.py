@@ -8,12 +8,14 @@ from typing import TypeVar
 
 import torch
 
-from hessop import _exchange
+from hessop import _exchange, _graphs
 from hessop._memory import out_of_memory
+from hessop._precision import float32_precision
 from hessop._product import Product
 from hessop.curvature.guards import recording
 from hessop.curvature.layout import Subset
 from hessop.curvature.objective import Objective
+from hessop.curvature.replays import Replays
 from hessop.curvature.report import Report, report_of
 from hessop.curvature.store import Store
 from hessop.curvature.upgrade import now, upgrade, widen
@@ -40,9 +42,11 @@ class BatchedProduct(Product):
         space = objective.space
         super().__init__(n, _exchange.face_dtype(space.dtype), space.device)
         self.objective = objective
+        self.cuda_graphs = store.settings.cuda_graphs
         self._parameters = space.everything()
         self._store = store
-        self._planner = Planner(store.settings)
+        self._planner = Planner(store.settings, _graphs.possible(space.device))
+        self._replays = Replays(store, self._planner)
         self._forward_before = objective.n_forward  # those of checks
 
     def expect(self, vectors: int) -> None:
@@ -72,7 +76,8 @@ class BatchedProduct(Product):
         """Do `work`, with less and less at once while memory runs out."""
         while True:
             try:
-                return work()
+                with float32_precision(self._store.settings.precision, self.objective.space.dtype):
+                    return work()
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or not self._store.step_down():
                     raise
@@ -80,16 +85,19 @@ class BatchedProduct(Product):
     def _timed(self, V: torch.Tensor, subset: Subset) -> torch.Tensor:
         """One product, before which, or after the first of which, the way may be changed."""
         store, planner = self._store, self._planner
-        store.refresh()
+        holds = store.refresh()
         fresh = not store.held
         if fresh:
             planner.restart()
         else:
             self._improve(len(V), subset)
-        started = now(self.device)
-        out = self._multiply(V.to(subset.dtype), subset).to(self.dtype)
-        typical = not fresh and subset.whole and planner.width == 1
-        planner.count(len(V), now(self.device) - started if typical else None)
+        timed = not fresh and subset.whole and planner.wants_time
+        started = now(self.device) if timed else 0.0
+        out = self._replays(V.to(subset.dtype), subset, self._multiply).to(self.dtype)
+        planner.count(len(V), now(self.device) - started if timed else None)
+        if not holds():
+            store.forget()
+            return self._timed(V, subset)
         if fresh and planner.decided and store.held:
             self._improve(len(V), subset)
         return out

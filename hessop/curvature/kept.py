@@ -63,6 +63,11 @@ class KeptMap:
 
         return Tape.record(function, self._examples(self.inputs, ()))
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a tape is in use."""
+        return self._tape is not None
+
     def adopt(self, tape: Tape, compile: bool) -> None:
         """Use a tape from now on."""
         self._tape, self._compile, self._runs = tape, compile, {}

@@ -90,7 +90,8 @@ class CurvatureProduct(BatchedProduct):
     def _terms(self) -> Iterator[tuple[torch.Tensor, float, Callable[[], Found]]]:
         """Sum of losses, count and gradient of each batch, from graphs where they are kept."""
         store = self._store
-        store.refresh()
+        if not store.refresh()():
+            store.forget()
         graphs = {number: held.local for number, held in store.held.items()}
         at_hand = {n: g for n, g in graphs.items() if isinstance(g, HessianLocal) and g.has_graph}
         for local in at_hand.values():

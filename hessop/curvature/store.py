@@ -79,7 +79,7 @@ class Store:
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what was built from the model: graphs neither pickle nor copy."""
         state = self.__dict__.copy()
-        for name in ("held", "_watched", "_leaves", "_built_from", "_totals"):
+        for name in ("held", "_watched", "_leaves", "built_from", "_totals"):
             del state[name]
         return state
 
@@ -93,7 +93,7 @@ class Store:
         self.held: dict[int, Held] = {}
         self._watched: list[torch.Tensor] = []  # tensors of the kept batches
         self._leaves: list[torch.Tensor] = []
-        self._built_from: Snapshot | None = None
+        self.built_from: Snapshot | None = None
         self._cuts: dict[int, int] = {}
         self._totals: dict[int, torch.Tensor | None] = {}  # of batches that are to be cut
         self._starts: dict[int, int] = {0: 0}
@@ -103,10 +103,17 @@ class Store:
         self.count = 0.0
         self._counted = 0.0
 
-    def refresh(self) -> None:
-        """Forget what no longer holds."""
-        if self._built_from is None or not self._built_from.holds():
-            self.forget()
+    def refresh(self) -> Callable[[], bool]:
+        """
+        Forget what no longer holds.
+
+        Values on a GPU are asked for, not waited for: the function that is given back says
+        whether what is computed from now on was worth computing.
+        """
+        if self.built_from is not None and self.built_from.holds():
+            return self.built_from.asked()
+        self.forget()
+        return lambda: True
 
     def leaves(self) -> list[torch.Tensor]:
         """The stand-ins for the parameters, the same as long as the model is."""
@@ -125,6 +132,12 @@ class Store:
         return any(held.convolves for held in self.held.values())
 
     @property
+    def recorded(self) -> bool:
+        """Whether all batches are kept, as tapes."""
+        maps = [m for held in self.held.values() for m in held.maps.values()]
+        return self.complete and bool(maps) and all(m.recorded for m in maps)
+
+    @property
     def kept_bytes(self) -> int:
         """Memory that is held between products."""
         return sum(h.nbytes for h in self.held.values())
@@ -141,7 +154,6 @@ class Store:
         The batches are handed to a function, not yielded, so that no loop variable holds on to
         one while the next is built.
         """
-        self.refresh()
         count = 0.0
         for held in shown(list(self.held.values()), self.settings.progress):
             work(held)
@@ -154,7 +166,7 @@ class Store:
 
     def _visit_missing(self, work: Callable[[Held], None]) -> float:
         """One pass over the batches that are not kept; the first pass decides which are."""
-        first = self._built_from is None
+        first = self.built_from is None
         leaves = self.leaves()
         if first:
             self._room = self._budget()
@@ -167,7 +179,7 @@ class Store:
         if first:
             self.batches = number + 1
             self.complete = len(self.held) == self.batches
-            self._built_from = Snapshot(self.objective, self._watched)
+            self.built_from = Snapshot(self.objective, self._watched)
         return self._counted - before
 
     def _keep_if_it_fits(self, number: int, batch: Any, held: Held) -> None:

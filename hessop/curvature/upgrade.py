@@ -8,9 +8,11 @@ from functools import partial
 
 import torch
 
+from hessop import _graphs
 from hessop._memory import out_of_memory
 from hessop.curvature.agreement import disagreement
 from hessop.curvature.layout import Layout
+from hessop.curvature.replays import tried
 from hessop.curvature.store import Held, Store
 from hessop.curvature.tape import Tape
 from hessop.curvature.ways import LINEARIZED, Planner
@@ -50,7 +52,7 @@ def upgrade(store: Store, planner: Planner, stage: str) -> None:
             tapes = {n: m.record(stage == LINEARIZED) for n, m in held.maps.items()}
             objection = _objection(held, tapes)
             if not (objection or changed or planner.decided):
-                objection = _too_slow(held, tapes, _known_seconds(store, planner))
+                objection = _too_slow(held, tapes, planner, _known_seconds(store, planner))
         except Exception as error:  # whatever torch cannot trace, the graph still can do
             if out_of_memory(error):
                 raise
@@ -93,13 +95,17 @@ def _known_seconds(store: Store, planner: Planner) -> float | None:
     return planner.seconds.get(planner.stage) if alone else None
 
 
-def _too_slow(held: Held, tapes: dict[str, Tape], known: float | None) -> str:
+def _too_slow(held: Held, tapes: dict[str, Tape], planner: Planner, known: float | None) -> str:
     """That tapes, which have run once, are not faster than what is in use; empty if they are."""
     device, old_seconds, new_seconds = held.local.leaves[0].device, known or 0.0, 0.0
     for name, tape in tapes.items():
         old = held.maps[name]
         u = _random(1, old.inputs)
-        new_seconds += shortest(partial(tape, *old.inputs.split(u[0])), device, warm=True)
+        run: Callable[[], object] = partial(tape, *old.inputs.split(u[0]))
+        if planner.launch_bound:  # as it will be used
+            captured = tried(planner, partial(_graphs.capture, run, device))
+            run = captured[0] if captured else run
+        new_seconds += shortest(run, device, warm=True)
         if known is None:
             out = torch.zeros(1, old.outputs.n).to(u)
             add = partial(old.add, u, out, old.inputs, old.outputs, 1)

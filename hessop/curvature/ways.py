@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hessop import _validation
+import torch
+
+from hessop import _graphs, _precision, _validation
 
 KEPT, RECORDED, LINEARIZED = "kept", "recorded", "linearized"
 FORWARD, REVERSE, DIFFERENCE = (
@@ -22,11 +24,15 @@ _STAGES = (KEPT, RECORDED, LINEARIZED)
 _HOPED = {RECORDED: 0.07, LINEARIZED: 0.05}
 _HOPED_OF_CONVOLUTIONS = {RECORDED: 0.25, LINEARIZED: 0.3}
 _HOPED_OF_BLOCKS = 0.2
+# Below so many seconds a product on a GPU is mostly launches, which a CUDA graph does away with;
+# what is captured is a tape.
+_LAUNCHES, _HOPED_OF_GRAPHS = 0.02, {RECORDED: 0.5, LINEARIZED: 0.5}
 # Seconds that recording takes, and for each node of the graph, found to be 1e-4 to 3e-4 on CPUs;
 # by forward mode, which goes through more operations, three to four times that.
 _SET_UP = {RECORDED: 0.03, LINEARIZED: 0.1}
 _PER_NODE = {RECORDED: 2e-4, LINEARIZED: 8e-4}
 MAX_WIDTH = 16
+_TIMED = 5  # measurements of each way on a GPU
 # The block that is tried first: wide ones take long to try, and are seldom faster where it is not.
 _NARROW = 4
 
@@ -40,6 +46,8 @@ class Settings:
     compile: bool = False
     budget: int | None = None  # None: by what is free
     progress: bool = False
+    precision: str = "highest"
+    cuda_graphs: bool | str = "auto"
 
     @property
     def keeps(self) -> bool:
@@ -48,24 +56,38 @@ class Settings:
 
 
 def settings(
-    mode: str, block_size: int | str, compile: bool, memory: int | str, progress: bool
+    device: torch.device,
+    *,
+    mode: str,
+    block_size: int | str,
+    compile: bool,
+    memory: int | str,
+    progress: bool,
+    precision: str,
+    cuda_graphs: bool | str,
 ) -> Settings:
-    """The gate of these arguments."""
+    """The gate of these arguments, for a model on some device."""
     _validation.choice("mode", mode, MODES)
     _validation.choice("compile", compile, (True, False))
     _validation.choice("progress", progress, (True, False))
+    _validation.choice("precision", precision, _precision.LEVELS)
+    _validation.choice("cuda_graphs", cuda_graphs, _graphs.SWITCH)
     width = None if block_size == "auto" else _validation.integer("block_size", block_size, 1)
     budget = None if memory == "auto" else _validation.integer("memory", memory, 0)
-    if compile and (mode not in ("auto", RECORDED, LINEARIZED) or budget == 0):
-        raise ValueError(
-            _validation.message(
-                "compile",
-                'be False where nothing is recorded (mode "recorded", "linearized" or "auto", '
-                "memory not 0)",
-                f"True with mode={mode!r}, memory={memory!r}",
+    for name, value in (("compile", compile), ("cuda_graphs", cuda_graphs)):
+        if value is True and (mode not in ("auto", RECORDED, LINEARIZED) or budget == 0):
+            raise ValueError(
+                _validation.message(
+                    name,
+                    'be False where nothing is recorded (mode "recorded", "linearized" or "auto", '
+                    "memory not 0)",
+                    f"True with mode={mode!r}, memory={memory!r}",
+                )
             )
-        )
-    return Settings(mode, width, compile, budget, progress)
+    if cuda_graphs is True and not _graphs.possible(device):
+        rule = 'be "auto" or False where the model is not on a CUDA device'
+        raise ValueError(_validation.message("cuda_graphs", rule, f"True on {device}"))
+    return Settings(mode, width, compile, budget, progress, precision, cuda_graphs)
 
 
 @dataclass
@@ -79,6 +101,7 @@ class Planner:
     """
 
     settings: Settings
+    on_gpu: bool = False  # where launches take time, and the host does not wait for what they do
     stage: str = KEPT
     width: int = 1
     seconds: dict[str, float] = field(default_factory=dict)  # per vector, by way
@@ -91,6 +114,8 @@ class Planner:
     _refused: set[str] = field(default_factory=set)
     _guessed: dict[str, float] = field(default_factory=dict)  # seconds of set-up, by way
     _widths_tried: int = 1
+    _uncapturable: bool = False
+    _timed: dict[str, int] = field(default_factory=dict)  # measurements, by way
 
     def __post_init__(self) -> None:
         """An explicit mode or width needs no measurement."""
@@ -119,12 +144,38 @@ class Planner:
         if seconds is not None and vectors:
             each = seconds / vectors
             self.seconds[self.stage] = min(each, self.seconds.get(self.stage, each))
+            self._timed[self.stage] = self._timed.get(self.stage, 0) + 1
 
     @property
     def decided(self) -> bool:
         """Whether what to use was said beforehand."""
         s = self.settings
-        return s.mode in (RECORDED, LINEARIZED) or s.compile or (s.block_size or 1) > 1
+        captured = s.cuda_graphs is True
+        return s.mode in (RECORDED, LINEARIZED) or s.compile or captured or (s.block_size or 1) > 1
+
+    @property
+    def launch_bound(self) -> bool:
+        """Whether launches are to be captured in CUDA graphs."""
+        wanted = self.settings.cuda_graphs
+        if wanted == "auto":
+            wanted = self.seconds.get(self.stage, _LAUNCHES) < _LAUNCHES
+        return self.on_gpu and bool(wanted) and not self._uncapturable
+
+    def refuse_graphs(self, why: str) -> None:
+        """Do not try to capture again."""
+        self._uncapturable = True
+        self.notes.append(f"no CUDA graphs: {why}")
+
+    @property
+    def wants_time(self) -> bool:
+        """
+        Whether another measurement may change a decision.
+
+        Of single vectors, or of blocks where the user has them; of a GPU, for which the host has
+        to wait, a few times.
+        """
+        comparable = self.width == 1 or self.settings.block_size is not None
+        return comparable and (not self.on_gpu or self._timed.get(self.stage, 0) < _TIMED)
 
     @property
     def _ahead(self) -> int:
@@ -133,6 +184,8 @@ class Planner:
     def next_stage(self, nodes: int, convolves: bool = False) -> str | None:
         """The way to change to now, for graphs of so many nodes; None to stay."""
         hoped = _HOPED_OF_CONVOLUTIONS if convolves else _HOPED
+        if self.launch_bound:
+            hoped = _HOPED_OF_GRAPHS
         if self.stage not in _STAGES or self.settings.mode == KEPT:
             return None
         if self.decided:

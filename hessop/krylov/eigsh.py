@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import aslinearoperator
 
-from hessop import _exchange, _validation
+from hessop import _cupy, _exchange, _validation, operators
 from hessop._results import EigenResult, NoConvergence, PrecisionWarning
 from hessop.krylov.pencil import MODES, pencil
 from hessop.krylov.problems import Asked, solve_hermitian, solve_pencil, solve_standard
@@ -83,7 +83,7 @@ def eigsh(
     w : ndarray, shape (k,)
         Eigenvalues in the dtype of `A`, in SciPy's order: ascending; but without eigenvectors and
         `sigma` ascending by magnitude for "LM", descending by magnitude for "SM", and descending
-        for "SA".
+        for "SA". A CuPy array where `A` is CuPy's.
     v : ndarray, shape (n, k)
         Orthonormal eigenvectors, in columns; only if `return_eigenvectors`. Orthonormal in the
         inner product of `M`, if there is one, and of `A` in "buckling" mode.
@@ -147,7 +147,8 @@ def eigsh(
     elif M is None and sigma is None:
         result = solve_standard(A, asked)
     else:
-        transformed = pencil(_host(A), _host(M), sigma, Minv, OPinv, mode, tol)
+        a, m, m_inverse, inverse = (_host(X) for X in (A, M, Minv, OPinv))
+        transformed = pencil(a, m, sigma, m_inverse, inverse, mode, tol)
         result = solve_pencil(transformed, asked)
     if M is None and sigma is None and 0 < tol < result.noise:
         warnings.warn(
@@ -159,8 +160,17 @@ def eigsh(
     dtype = np.dtype(A.dtype) if is_complex else _exchange.numpy_dtype(enter(A)[0].dtype)
     w, v = result.eigenvalues.astype(np.zeros(0, dtype).real.dtype), result.eigenvectors
     _check_converged(result, k, w, v)
-    if return_eigenvectors:
-        return w, v
+    if not return_eigenvectors:
+        w = _ordered(w, which, sigma)
+    if _cupy.owns(A):
+        # numbers are NumPy's, and so are vectors of a problem that was solved on the host
+        number = enter(A)[0].device.index
+        w, v = _cupy.put(w, number), _cupy.put(v, number)
+    return (w, v) if return_eigenvectors else w
+
+
+def _ordered(w: Any, which: str, sigma: float | None) -> Any:
+    """Ascending eigenvalues in SciPy's order of those that come alone."""
     if sigma is not None:
         return w
     if which in ("LM", "SM"):
@@ -212,7 +222,12 @@ def _complex_operator(A: Any, M: Any, sigma: Any) -> Any:
 
 
 def _host(A: Any) -> Any:
-    """A tensor as an array; the rest as it is."""
+    """A matrix of any library as NumPy's or SciPy's, an operator of CuPy's as SciPy's."""
+    if _cupy.owns(A):
+        if _exchange.is_complex(A):
+            remedy = "Use cupyx.scipy.sparse.linalg.eigsh."
+            raise TypeError(_validation.message("A", "be real on a GPU", f"{A.dtype}", remedy))
+        return A.get() if _cupy.is_matrix(A) else operators.aslinearoperator(A)
     return A.numpy(force=True) if isinstance(A, torch.Tensor) else A
 
 

@@ -49,7 +49,7 @@ def start_vectors(
     elif v0 is None:
         given = [None]
     else:
-        v0 = v0 if isinstance(v0, torch.Tensor) else np.asarray(v0)
+        v0 = _exchange.array(v0)
         single = v0.ndim < 2 or v0.shape[1] == 1
         given = [v0] if single else list(_validation.columns("v0", v0, space.n).T)
         if not given:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from hessop import _cupy
 from hessop._product import Product
 from hessop._results import EigenResult
 from hessop._space import LocalSpace
@@ -16,7 +17,7 @@ from hessop.krylov.pencil import inverse_of
 from hessop.krylov.solver import Means, projected, solve
 from hessop.krylov.wanted import Nearest
 from hessop.krylov.watching import Watcher
-from hessop.operators import ProductOperator, enter
+from hessop.operators import ProductOperator, aslinearoperator, enter
 
 
 def solve_inverted(
@@ -36,7 +37,10 @@ def solve_inverted(
     tol = max(1e-2 * goal.tol, 10 * space.eps)
     rtol = max(1e-2 * tol, 10 * space.eps)
     inside = Compressed(product, means.lock) if len(means.lock) else product
-    inverse = inverse_of(ProductOperator(inside), None, sigma, rtol, means.preconditioner)
+    near = means.preconditioner
+    if _cupy.owns(near):
+        near = aslinearoperator(near)
+    inverse = inverse_of(ProductOperator(inside), None, sigma, rtol, near)
     outer = replace(goal, which="LM", tol=tol)
     if isinstance(means.watch, Watcher):
         means.watch.back = lambda nu: sigma + 1.0 / np.where(nu == 0.0, np.inf, nu)

@@ -9,7 +9,6 @@ from typing import Any
 
 from hessop import _validation
 from hessop._results import EigenResult
-from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
 from hessop.krylov.checkpoint import Checkpoint, call_key
 from hessop.krylov.entrance import goal_of, locked_basis, start_vectors
@@ -104,7 +103,7 @@ def lanczos(
     basis : {"auto", "device", "host"} or path_like, optional
         Where the Lanczos vectors lie: in the memory of the device that multiplies, of the host
         (pinned), or in files in a folder, which are gone afterwards whatever ends the process.
-        "auto" (default): device or host, where more is free.
+        "auto" (default): the device, unless it has room for fewer than 100 and the host for more.
     basis_dtype : {"float64", "float32", "bfloat16", "float16"}, optional
         In which precision. Where it is less than the operator's, the search is carried as far as
         it reaches, and a second one on the device starts from what it found. Default: the
@@ -182,7 +181,7 @@ def lanczos(
     array([2., 3., 3.])
     """
     product, give = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     generator = _validation.rng(rng)
     locked = locked_basis(space, lock)
     n = product.n - len(locked)

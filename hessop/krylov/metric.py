@@ -26,7 +26,8 @@ class MetricSpace(LocalSpace):
     """
 
     def __init__(self, metric: Product, into: Product) -> None:
-        super().__init__(metric.n, metric.dtype, metric.device)
+        # nobody knows what a product does, and whether it can be captured
+        super().__init__(metric.n, metric.dtype, metric.device, graphs=False)
         self._metric = metric
         self._into = into
 

@@ -109,7 +109,7 @@ def _pencil(
 
     product = face_of(LinearOperator(steps[0].shape, multiply, dtype=dtype)).product
     if metric is None:
-        return Pencil(product, LocalSpace(product.n, product.dtype, product.device), back, A, M)
+        return Pencil(product, product.space(), back, A, M)
     _check_metric(metric, "M" if metric is M else "A")
     image = face_of(LinearOperator(metric.shape, metric.matvec, dtype=dtype)).product
     return Pencil(product, MetricSpace(image, product), back, A, M)

@@ -94,7 +94,7 @@ def deflated_power_iteration(
     array([-3.,  5.])
     """
     product, give = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     found = locked_basis(space, lock)
     n_locked = len(found)
     k = _validation.eigenvalue_count(k, product.n - n_locked)

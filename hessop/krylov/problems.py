@@ -92,7 +92,7 @@ def solve_hermitian(A: Any, asked: Asked) -> EigenResult:
     """A complex Hermitian problem by its real form, in which everything is there twice."""
     v0, k, n = asked.v0, asked.k, asked.n
     if v0 is not None:
-        v0 = np.asarray(v0).ravel()
+        v0 = _exchange.on_host(v0).ravel()
         if v0.shape != (n,):
             raise ValueError(_validation.message("v0", f"have shape ({n},)", f"shape {v0.shape}"))
         v0 = np.concatenate([v0.real, v0.imag])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,7 @@ def randomized_eigh(
     array([0.1, 1. ])
     """
     product, give = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     k = _validation.eigenvalue_count(k, space.n)
     width = min(space.n, k + _validation.integer("oversample", oversample, 0))
     rounds = _validation.integer("n_power", n_power, 0)
@@ -107,7 +108,8 @@ def randomized_eigh(
     Q = _orthonormal(torch.stack(draws))
     for _ in range(rounds + (method == "rayleigh-ritz")):
         Q = _orthonormal(_image(product, Q))
-    theta, rows, images = (_project if method == "rayleigh-ritz" else _nystrom)(product, Q, k)
+    project = partial(_project, space) if method == "rayleigh-ritz" else _nystrom
+    theta, rows, images = project(product, Q, k)
     w = torch.from_numpy(theta).to(rows)
     residuals = np.array([float(space.norm(row)) for row in images - w[:, None] * rows])
     largest = float(np.abs(theta).max())
@@ -145,15 +147,15 @@ def _gram(V: torch.Tensor, W: torch.Tensor) -> np.ndarray[Any, Any]:
 
 
 def _project(
-    product: Product, Q: torch.Tensor, k: int
+    space: LocalSpace, product: Product, Q: torch.Tensor, k: int
 ) -> tuple[np.ndarray[Any, Any], torch.Tensor, torch.Tensor]:
     """Rayleigh-Ritz: values, vectors and their images; one block product."""
     image = _image(product, Q)
     T = _gram(Q, image)
     theta, Y = np.linalg.eigh((T + T.T) / 2)
     chosen = np.sort(np.argsort(-np.abs(theta), kind="stable")[:k])
-    S = torch.from_numpy(Y[:, chosen].T.copy()).to(Q)
-    return theta[chosen], S @ Q, S @ image
+    S = torch.from_numpy(Y[:, chosen].T.copy())
+    return theta[chosen], space.combine(S, Q), space.combine(S, image)
 
 
 def _nystrom(

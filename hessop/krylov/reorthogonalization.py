@@ -16,14 +16,21 @@ METHODS = ("none", "full", "double", "selective")
 
 
 class Constant:
-    """The same number of passes at every step: none, full (one) or double (two)."""
+    """
+    The same number of passes at every step: none, full (one) or double (two).
 
-    def __init__(self, passes: int) -> None:
-        self._passes = passes
+    Attributes
+    ----------
+    count : int
+        How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
 
     def passes(self, coefficients: Coefficients) -> int:
         """The number of passes, whatever the step."""
-        return self._passes
+        return self.count
 
     def unconditional(self) -> Constant:
         """The same."""
@@ -31,7 +38,7 @@ class Constant:
 
     def state(self) -> dict[str, Any]:
         """What `restored` takes."""
-        return {"passes": self._passes}
+        return {"passes": self.count}
 
 
 class Selective:

@@ -13,6 +13,8 @@ import torch
 
 from hessop import _memory, _validation
 from hessop._space import LocalSpace
+from hessop.krylov import streams
+from hessop.krylov.streams import Streams
 
 DTYPES = {
     "float64": torch.float64,
@@ -22,8 +24,24 @@ DTYPES = {
 }
 
 
+# A device with room for so many rows is used before a host with more: a pass over a row that has
+# to cross first takes some fifty times as long.
+_ENOUGH = 100
+
+
 class Storage(ABC):
-    """Allocates blocks of rows, all of one dtype, and says how many there is room for."""
+    """
+    Allocates blocks of rows, all of one dtype, and says how many there is room for.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Of the rows.
+    on_device : bool
+        Whether the memory is the device's: what it has once read it may as well read again.
+    """
+
+    on_device = False
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
@@ -36,6 +54,10 @@ class Storage(ABC):
     def available(self) -> int:
         """Bytes that are free."""
 
+    def streams(self, device: torch.device) -> Streams | None:
+        """What rows cross to the device on; None where it computes with them as they lie."""
+        return None if self.on_device else streams.beside(device)
+
     def room(self, n: int) -> int:
         """How many rows of length n half of what is free holds."""
         return self.available() // 2 // (n * self.dtype.itemsize)
@@ -47,6 +69,8 @@ class Storage(ABC):
 
 class OnDevice(Storage):
     """The memory of the device that multiplies."""
+
+    on_device = True
 
     def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__(dtype)
@@ -110,9 +134,9 @@ class OnDisk(Storage):
         """
         Of the disk, as far as the host's memory can cache it.
 
-        Each step passes over all rows four times. Where they are read from the disk each time,
-        that takes longer than the products that a larger basis saves; who knows better says so
-        by `ncv`.
+        Each step passes over all rows twice. Where they are read from the disk each time, that
+        takes longer than the products that a larger basis saves; who knows better says so by
+        `ncv`.
         """
         space = os.statvfs(self._folder)
         cached = _memory.available_bytes(torch.device("cpu"))
@@ -139,8 +163,8 @@ def storage(space: LocalSpace, basis: Any, dtype: Any) -> Storage:
             )
         return OnDisk(stored, folder)
     _validation.choice("basis", basis, ("auto", "device", "host"))
-    device = OnDevice(stored, space.device)
-    if basis == "device" or space.device.type == "cpu":
-        return device
-    host = OnHost(stored, space.device)
-    return host if basis == "host" else max(device, host, key=lambda s: s.available())
+    device, host = OnDevice(stored, space.device), OnHost(stored, space.device)
+    if basis == "host" and space.device.type != "cpu":
+        return host
+    near = basis == "device" or space.device.type == "cpu" or device.room(space.n) >= _ENOUGH
+    return device if near else max(device, host, key=lambda s: s.room(space.n))

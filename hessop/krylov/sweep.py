@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from hessop import _validation
 from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
-from hessop.krylov.basis import Basis, Window, orthonormal
+from hessop.krylov.basis import Basis, orthonormal
 from hessop.krylov.projection import Row, matrices, tridiagonal
 from hessop.krylov.rounding import Rounding
+from hessop.krylov.steps import Steps
 from hessop.krylov.storage import Storage
+from hessop.krylov.window import Window
 
-# A pass that finds less than this multiple of eps * scale is the last one.
-_FOUND = 100.0
 # Below this share of the scale a leftover is orthogonalised once more.
 _CLOSE = 1e-4
 _DRAWS = 5
@@ -84,6 +84,7 @@ class Sweep:
         self.leftover = 0.0
         self._keep = keep
         self._lock = Basis(space) if lock is None else lock
+        self._steps = Steps(space, self.basis, self._lock)
         # what rows are rounded to where they lie is what can be asked of their orthogonality
         stored = space.eps if storage is None else float(torch.finfo(storage.dtype).eps)
         self.policy = reorthogonalization.policy(reorth, max(stored, space.eps), space.n)
@@ -120,6 +121,7 @@ class Sweep:
         if row is not None:
             self.waiting.remove(row)
             self.waiting.append(row)
+        self.basis.prefetch()  # for the pass that comes after the product
         return self.basis.row(self.waiting[-1])
 
     def absorb(self, w: torch.Tensor, row: int | None = None) -> bool:
@@ -127,39 +129,25 @@ class Sweep:
         Take in `w`, the product of `vector(row)`, which is overwritten.
 
         Returns whether anything was left over, to be multiplied next; nothing is where the
-        Krylov space is exhausted. One transfer to the host, a second one under "selective".
+        Krylov space is exhausted. One transfer to the host; a second one under "selective", and
+        where a pass takes longer than to ask whether it is needed.
         """
         v = self.vector(row)
         number = self.waiting.pop()
         known = self.rows[number]
-        # What lies in the locked rows goes first: it may be all there is, rounding aside.
-        locked = self._purge(w, self._lock)
-        if len(known.coupling):
-            self.basis.subtract(w, torch.from_numpy(known.coupling).to(w.device), known.start)
-        alpha = self.space.dot(v, w)
-        w -= alpha.to(w.dtype) * v
-
-        passes = self.policy.passes(lambda: self._coefficients(known, alpha, w))
-        if passes:
-            zeros = self._purge_all(w)
-            for _ in range(passes - 1):
-                if not self._is_rounding(zeros):
-                    self._purge_all(w)
-        else:  # at least the row before: local orthogonality holds without any pass
-            before = self.basis.row(number - 1) if number else 0 * v
-            zeros = self.space.dot(before, w)[None]
-        numbers = torch.cat([torch.stack([alpha, self.space.norm(w)]), zeros, locked]).cpu().numpy()
+        scale = self.rounding.scale
+        w, numbers, complete = self._steps.take(w, v, number, known, self.policy, scale)
         if not np.isfinite(numbers).all():
             raise _validation.finite_product("A")
         known.alpha, beta = float(numbers[0]), float(numbers[1])
         # hypot, for no square of it over- or underflows
-        scale = max(self.rounding.scale, math.hypot(*numbers, *known.coupling))
+        scale = max(scale, math.hypot(*numbers, *known.coupling))
         self.rounding.scale = scale
-        self._learn(number, numbers[2 : 2 + len(zeros)], complete=passes > 0)
+        self._learn(number, numbers[2 : len(numbers) - len(self._lock)], complete)
         if beta < _CLOSE * scale:
             # Little is left over, and one pass leaves rounding of what was there.
-            if passes:
-                self._purge_all(w)
+            if complete:
+                self._steps.purge(w)
             else:
                 for i in range(max(number - 1, 0), number + 1):
                     u = self.basis.row(i)
@@ -184,6 +172,7 @@ class Sweep:
     def release(self) -> None:
         """Let go of the vectors; the coefficients stay."""
         self.basis = Window(self.space)
+        self._steps = Steps(self.space, self.basis, self._lock)
 
     def spread(self, S: NDArray[np.float64]) -> NDArray[np.float64]:
         """Coefficients on E, shape (k, E), as coefficients on all rows."""
@@ -196,38 +185,11 @@ class Sweep:
         self.policy = self.policy.unconditional()
         self.rounding.restarts += 1
         _, C = self.projection()
+        self._steps.forget()
         self.basis.replace(np.vstack([self.spread(S), np.eye(len(self.rows))[self.waiting]]))
         self.rows = [Row(float(t)) for t in theta]
         self.waiting = list(range(len(theta), len(theta) + len(self.waiting)))
         self.rows += [Row(None, 0, coupling) for coupling in C @ S.T]
-
-    def _coefficients(self, row: Row, alpha: torch.Tensor, w: torch.Tensor) -> tuple[float, ...]:
-        """What the selective policy needs: alpha, beta and the coupling to the row before."""
-        before = float(row.coupling[-1]) if len(row.coupling) else 0.0
-        return (*torch.stack([alpha, self.space.norm(w)]).tolist(), before)
-
-    @staticmethod
-    def _purge(w: torch.Tensor, basis: Basis) -> torch.Tensor:
-        """One pass of block Gram-Schmidt; the coefficients found."""
-        h = basis.project(w)
-        basis.subtract(w, h)
-        return h
-
-    def _purge_all(self, w: torch.Tensor) -> torch.Tensor:
-        """One pass against all rows, then the locked ones; the coefficients on the rows."""
-        h = self._purge(w, self.basis)
-        self._purge(w, self._lock)
-        return h
-
-    def _is_rounding(self, h: torch.Tensor) -> bool:
-        """
-        Whether a pass found so little that another one would find nothing.
-
-        The local terms went before it, which makes it the second where it finds rounding alone.
-        Not asked of a GPU: to wait for the answer takes longer than the pass.
-        """
-        limit = _FOUND * self.space.eps * self.rounding.scale
-        return h.device.type == "cpu" and float(torch.linalg.vector_norm(h)) <= limit
 
     def _learn(self, number: int, h: NDArray[np.float64], complete: bool) -> None:
         """What should be zero, and the coefficients on rows that wait."""
@@ -253,5 +215,6 @@ class Sweep:
     def _append(self, v: torch.Tensor) -> None:
         """Put a vector of norm one in line."""
         self.basis.append(v)
+        self.basis.prefetch()  # here too, for not all who multiply ask for `vector`
         self.waiting.append(len(self.rows))
         self.rows.append(Row())

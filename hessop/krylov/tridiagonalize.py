@@ -6,7 +6,6 @@ from typing import Any
 
 from hessop import _validation
 from hessop._results import Tridiagonal
-from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
 from hessop.krylov.entrance import locked_basis, start_vector
 from hessop.krylov.sweep import Sweep
@@ -88,7 +87,7 @@ def tridiagonalize(
     array([1., 2., 3.])
     """
     product, give = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     _validation.choice("reorth", reorth, reorthogonalization.METHODS)
     locked = locked_basis(space, lock)
     m = _validation.integer("m", m, 1, product.n - len(locked))

@@ -3,6 +3,7 @@
 from hessop.operators.adapt import TorchOperator as TorchOperator
 from hessop.operators.adapt import aslinearoperator as aslinearoperator
 from hessop.operators.adapt import enter as enter
+from hessop.operators.adapt import face_of as face_of
 from hessop.operators.deflation import deflate as deflate
 from hessop.operators.face import ProductOperator as ProductOperator
 from hessop.operators.fisher import FisherOperator as FisherOperator

@@ -69,6 +69,15 @@ _HOW = """\
         forward passes, one gradient and two products for the first batch. Default True.
     progress : bool, optional
         Whether passes over the batches show a bar.
+    precision : {"highest", "high", "medium"}, optional
+        How exactly float32 is multiplied, in the words of
+        `torch.set_float32_matmul_precision`: in full (default), whatever the process has set;
+        with factors rounded to TF32 where the hardware has it; or, on CPUs, to bfloat16. What
+        that does to products is in ``noise``.
+    cuda_graphs : {"auto", True, False}, optional
+        Whether the launches of a recorded product, and of the reorthogonalisation in solvers, are
+        captured in CUDA graphs. "auto" (default): where launching takes longer than computing.
+        True records products at once, and keeps the memory of each shape that is captured.
 """
 
 _ATTRIBUTES = """\

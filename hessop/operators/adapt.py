@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse.linalg
 import torch
 
-from hessop import _exchange, _validation
+from hessop import _cupy, _exchange, _validation
+from hessop._precision import float32_precision
 from hessop._product import Product
 from hessop.operators.face import ProductOperator
+from hessop.operators.symmetric import SymmetricFace
 
 _SYMMETRIC_FORMS = (
-    "be an operator: a hessop, SciPy or NumPy operator or matrix, a sparse matrix, "
+    "be an operator: a hessop, SciPy, NumPy or CuPy operator or matrix, a sparse matrix, "
     "a 2-D torch tensor, or a product"
 )
 
@@ -57,23 +60,35 @@ class MatrixProduct(Product):
 
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
         # A V^T, not V A: where A is not symmetric, it shall be seen.
-        return (self._matrix @ V.T).T.contiguous()
+        with float32_precision("highest", self.dtype):
+            return (self._matrix @ V.T).T.contiguous()
 
 
-class HostProduct(Product):
-    """A SciPy operator; vectors pass through NumPy without a copy where layout allows."""
+class ForeignProduct(Product):
+    """
+    An operator of SciPy or CuPy; vectors pass through without a copy where layout allows.
 
-    def __init__(self, operator: Any) -> None:
-        dtype = _exchange.torch_dtype(operator.dtype)
-        super().__init__(operator.shape[0], dtype, torch.device("cpu"))
+    Parameters
+    ----------
+    operator : LinearOperator
+        The library's.
+    device : torch.device
+        Where its arrays lie.
+    """
+
+    def __init__(self, operator: Any, device: torch.device) -> None:
+        super().__init__(operator.shape[0], _exchange.torch_dtype(operator.dtype), device)
         self._operator = operator
 
     def _apply(self, V: torch.Tensor) -> torch.Tensor:
-        X = _exchange.to_numpy(V)
+        X = _exchange.like(self._operator, V)
         # One vector goes by matvec: the default matmat of SciPy is a loop with copies.
         Y = self._operator.matvec(X[0])[None] if len(X) == 1 else self._operator.matmat(X.T).T
         result = _exchange.to_torch(Y, dtype=self.dtype, device=self.device)
-        return torch.empty_like(V, memory_format=torch.contiguous_format).copy_(result)
+        fresh = torch.empty_like(V, memory_format=torch.contiguous_format).copy_(result)
+        if self.device.type == "cuda":
+            _cupy.settle(self.device.index)  # Y is read before its memory is used again
+        return fresh
 
 
 class TorchOperator(ProductOperator):
@@ -138,10 +153,11 @@ def aslinearoperator(A: Any) -> ProductOperator:
     Parameters
     ----------
     A : operator or matrix, shape (n, n)
-        A hessop operator or product, a 2-D NumPy array, a sparse matrix or array, a
+        A hessop operator or product, a 2-D NumPy or CuPy array, a sparse matrix or array, a
         `scipy.sparse.linalg.LinearOperator` or anything that
-        `scipy.sparse.linalg.aslinearoperator` takes, a dense or sparse 2-D torch tensor. Real
-        and symmetric: symmetry is not checked here, but by the algorithms as they go.
+        `scipy.sparse.linalg.aslinearoperator` takes, CuPy's of the same names, a dense or sparse
+        2-D torch tensor. Real and symmetric: symmetry is not checked here, but by the algorithms
+        as they go.
 
     Returns
     -------
@@ -166,36 +182,52 @@ def aslinearoperator(A: Any) -> ProductOperator:
     """
     if isinstance(A, ProductOperator):
         return A
-    if isinstance(A, Product):
-        return ProductOperator(A)
+    return ProductOperator(A if isinstance(A, Product) else _product_of(A))
+
+
+def face_of(A: Any) -> Any:
+    """The operator of `A` that its own library knows: CuPy's for what is CuPy's, else SciPy's."""
+    operator = aslinearoperator(A)
+    if not _cupy.owns(A):
+        return operator
+    from hessop.operators.cupy_face import CupyOperator  # which imports CuPy
+
+    return CupyOperator(operator.product)
+
+
+def _product_of(A: Any) -> Product:
+    """What multiplies with `A`, which is no operator of SciPy's face."""
+    if isinstance(A, SymmetricFace):
+        return A.product
     if isinstance(A, torch.Tensor):
         _check_square_and_real(A)
-        return ProductOperator(MatrixProduct(A))
+        return MatrixProduct(A)
+    of_cupy = _cupy.owns(A)
+    home = _cupy.library("cupyx.scipy.sparse.linalg") if of_cupy else scipy.sparse.linalg
     try:
-        operator = scipy.sparse.linalg.aslinearoperator(A)
+        operator = home.aslinearoperator(A)
     except (TypeError, ValueError):
         raise TypeError(
             _validation.message("A", _SYMMETRIC_FORMS, f"a {type(A).__name__}")
         ) from None
     _check_square_and_real(operator)
-    if isinstance(A, np.ndarray):
+    place = _cupy.device_of(A) if of_cupy else torch.device("cpu")
+    if isinstance(A, np.ndarray) or _cupy.is_array(A):
         dtype = _exchange.torch_dtype(A.dtype)
-        matrix = _exchange.to_torch(A, dtype=dtype, device=torch.device("cpu"))
-        return ProductOperator(MatrixProduct(matrix))
-    return ProductOperator(HostProduct(operator))
+        return MatrixProduct(_exchange.to_torch(A, dtype=dtype, device=place))
+    return ForeignProduct(operator, place)
 
 
 def enter(A: Any) -> tuple[Product, Callable[[torch.Tensor], Any]]:
     """
     The door of every algorithm: the product behind `A`, and the way out for its results.
 
-    A bare product gives back torch tensors, everything else NumPy.
+    A bare product, or a tensor, gives back torch tensors, what is CuPy's gives CuPy arrays,
+    everything else NumPy.
     """
     if isinstance(A, Product):
         return A, lambda t: t
-    if isinstance(A, torch.Tensor):
-        return aslinearoperator(A).product, lambda t: t
-    return aslinearoperator(A).product, _exchange.to_numpy
+    return aslinearoperator(A).product, partial(_exchange.like, A)
 
 
 def _check_square_and_real(A: Any) -> None:

@@ -8,7 +8,6 @@ import torch
 
 from hessop import _exchange, _validation
 from hessop._product import Product
-from hessop._space import LocalSpace
 
 
 class SumProduct(Product):
@@ -22,6 +21,7 @@ class SumProduct(Product):
                     "A + B", "be of operators on one device", f"{left.device} and {right.device}"
                 )
             )
+        self.cuda_graphs = left.cuda_graphs and right.cuda_graphs
         self._left = left
         self._right = right
 
@@ -44,6 +44,7 @@ class ScaledProduct(Product):
 
     def __init__(self, product: Product, factor: float) -> None:
         super().__init__(product.n, product.dtype, product.device)
+        self.cuda_graphs = product.cuda_graphs
         self._product = product
         self._factor = factor
 
@@ -64,8 +65,9 @@ class DeflatedProduct(Product):
 
     def __init__(self, product: Product, w: torch.Tensor, U: torch.Tensor) -> None:
         super().__init__(product.n, product.dtype, product.device)
+        self.cuda_graphs = product.cuda_graphs
         self._product = product
-        self._space = LocalSpace(product.n, product.dtype, product.device)
+        self._space = product.space()
         self._w = w
         self._U = U
 

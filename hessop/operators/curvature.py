@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from hessop import _exchange, _validation
+from hessop._precision import float32_precision
 from hessop.curvature.checks import check_curvature
 from hessop.curvature.data import Batches
 from hessop.curvature.forms import Form
@@ -57,15 +58,27 @@ class CurvatureOperator(ProductOperator):
         memory: int | str,
         check: bool,
         progress: bool,
+        precision: str,
+        cuda_graphs: bool | str,
     ) -> None:
         check_module(model)
         mean = _validation.choice("reduction", reduction, ("mean", "sum")) == "mean"
-        how = settings(mode, block_size, compile, memory, progress)
         objective = objective_of(model, form, params)
+        how = settings(
+            objective.space.device,
+            mode=mode,
+            block_size=block_size,
+            compile=compile,
+            memory=memory,
+            progress=progress,
+            precision=precision,
+            cuda_graphs=cuda_graphs,
+        )
         batches = Batches(data)
         noise = None
         if check:
-            noise = check_curvature(objective, batches, make, twice=mode != DIFFERENCE)
+            with float32_precision(precision, objective.space.dtype):
+                noise = check_curvature(objective, batches, make, twice=mode != DIFFERENCE)
         super().__init__(CurvatureProduct(objective, batches, make, mean, how, noise, check))
 
     @property
@@ -179,8 +192,8 @@ class CurvatureOperator(ProductOperator):
 
         Returns
         -------
-        ndarray or torch.Tensor, shape (n,)
-            Torch for torch, NumPy for the rest.
+        ndarray, cupy.ndarray or torch.Tensor, shape (n,)
+            Torch for torch, CuPy for CuPy, NumPy for the rest.
 
         Raises
         ------
@@ -195,12 +208,12 @@ class CurvatureOperator(ProductOperator):
 
         Parameters
         ----------
-        v : ndarray or torch.Tensor, shape (n,)
+        v : ndarray, cupy.ndarray or torch.Tensor, shape (n,)
             For instance an eigenvector.
 
         Returns
         -------
-        dict of str to ndarray or torch.Tensor
+        dict of str to ndarray, cupy.ndarray or torch.Tensor
             By parameter name, in the parameters' shapes, as views of `v`.
 
         Raises

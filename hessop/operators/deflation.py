@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hessop.operators.adapt import aslinearoperator
+from hessop.operators.adapt import face_of
 from hessop.operators.algebra import deflated
-from hessop.operators.face import ProductOperator
 
 
-def deflate(A: Any, w: Any, v: Any) -> ProductOperator:
+def deflate(A: Any, w: Any, v: Any) -> Any:
     """
     The operator with known eigenpairs moved to zero.
 
@@ -25,7 +24,7 @@ def deflate(A: Any, w: Any, v: Any) -> ProductOperator:
     Returns
     -------
     ProductOperator
-        ``A - v diag(w) v^T``, on the device of `A`.
+        ``A - v diag(w) v^T``, on the device of `A`; a CuPy operator where `A` is CuPy's.
 
     Raises
     ------
@@ -52,5 +51,5 @@ def deflate(A: Any, w: Any, v: Any) -> ProductOperator:
     >>> B @ np.ones(3)
     array([1., 2., 0.])
     """
-    operator = aslinearoperator(A)
-    return ProductOperator(deflated(operator.product, w, v))
+    whole = face_of(A)
+    return whole._again(deflated(whole.product, w, v))

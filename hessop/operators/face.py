@@ -8,50 +8,9 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator
 
-from hessop import _exchange, _validation
+from hessop import _cupy, _exchange, _validation
 from hessop._product import Product
-from hessop.operators import algebra
-
-
-class SymmetricFace:
-    """
-    What every face of a product does; it differs by base class and exchange alone.
-
-    A leaf derives from this class first and from a library's ``LinearOperator`` second, and
-    gives the exchange, `_take` and `_give`.
-
-    SciPy 1.17 hands ``(n,)`` and ``(n, 1)`` to `_matvec`, 1.18 ``(n,)`` and ``(..., n)``; all
-    are served. What is handed out is new memory, contiguous and of the operator's dtype: ARPACK
-    passes views of its workspace, and other solvers write into what they get.
-    """
-
-    product: Product
-    shape: tuple[int, int]
-
-    def _take(self, x: Any) -> torch.Tensor:
-        """An array of the face's library as a tensor of the product's dtype and device."""
-        raise NotImplementedError
-
-    def _give(self, V: torch.Tensor, x: Any) -> Any:
-        """A tensor, the product of `x`, as an array of the face's library."""
-        raise NotImplementedError
-
-    def _matvec(self, x: Any) -> Any:
-        rows = x.reshape(-1, self.product.n)
-        return self._give(self.product.matmat(self._take(rows)), x).reshape(x.shape)
-
-    def _matmat(self, X: Any) -> Any:
-        if X.ndim > 2:
-            raise ValueError(
-                _validation.message("X", "have shape (n, k)", f"shape {X.shape}", "Loop over it.")
-            )
-        return self._give(self.product.matmat(self._take(X.T)), X).T
-
-    def _adjoint(self) -> Any:
-        return self
-
-    def _transpose(self) -> Any:
-        return self
+from hessop.operators.symmetric import SymmetricFace
 
 
 class ProductOperator(SymmetricFace, LinearOperator):
@@ -74,49 +33,55 @@ class ProductOperator(SymmetricFace, LinearOperator):
         super().__init__(_exchange.numpy_dtype(product.dtype), (product.n, product.n))
         self.product = product
 
+    def to_cupy(self) -> Any:
+        """
+        The same operator for CuPy, on its GPU.
+
+        Returns
+        -------
+        CupyOperator
+            A `cupyx.scipy.sparse.linalg.LinearOperator` with the same product behind it: CuPy
+            arrays go in and come out without a copy, in the order of both libraries' streams.
+
+        Raises
+        ------
+        ValueError
+            If the product is not on a CUDA device.
+        ImportError
+            If CuPy is not installed (``pip install "hessop[gpu]"``).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import hessop
+        >>> H = hessop.aslinearoperator(np.eye(2))
+        >>> try:
+        ...     H.to_cupy()
+        ... except ValueError as error:
+        ...     print(error)
+        `A` must be on a CUDA device for CuPy; got cpu. Move the model there with model.to("cuda").
+        """
+        if self.product.device.type != "cuda":
+            raise ValueError(
+                _validation.message(
+                    "A",
+                    "be on a CUDA device for CuPy",
+                    self.product.device,
+                    'Move the model there with model.to("cuda").',
+                )
+            )
+        _cupy.library("cupyx.scipy.sparse.linalg")  # which the class derives from
+        from hessop.operators.cupy_face import CupyOperator
+
+        return CupyOperator(self.product)
+
     def _take(self, x: Any) -> torch.Tensor:
         x = np.asarray(x)
-        if x.dtype.kind == "c":
-            raise TypeError(
-                _validation.message("x", "be real", str(x.dtype), "Apply to x.real and x.imag.")
-            )
         p = self.product
-        return _exchange.to_torch(x, dtype=p.dtype, device=p.device)
+        return _exchange.to_torch(_validation.real("x", x), dtype=p.dtype, device=p.device)
 
-    def _give(self, V: torch.Tensor, x: Any) -> Any:
-        y = _exchange.to_numpy(V)
-        if not np.isfinite(y).all() and np.isfinite(x).all():
-            raise _validation.finite_product("A")
-        return y
+    def _give(self, V: torch.Tensor) -> Any:
+        return _exchange.to_numpy(V)
 
-    def __add__(self, other: Any) -> Any:
-        """The sum: on the device when both sides are, by SciPy otherwise."""
-        if isinstance(other, ProductOperator) and other.shape == self.shape:
-            return ProductOperator(algebra.SumProduct(self.product, other.product))
-        return super().__add__(other)
-
-    def __sub__(self, other: Any) -> Any:
-        """The difference, as ``self + (-other)``."""
-        return self + (-other)
-
-    def __neg__(self) -> Any:
-        """The operator times -1."""
-        return self * -1.0
-
-    def __mul__(self, other: Any) -> Any:
-        """A real multiple, on the device and of the same dtype; the rest by SciPy."""
-        if np.isscalar(other) and np.isrealobj(other):
-            return ProductOperator(algebra.ScaledProduct(self.product, float(other)))  # type: ignore[arg-type]
-        return super().__mul__(other)
-
-    def __rmul__(self, other: Any) -> Any:
-        """As `__mul__`: real multiples commute."""
-        if np.isscalar(other) and np.isrealobj(other):
-            return self * other
-        return super().__rmul__(other)
-
-    def __truediv__(self, other: Any) -> Any:
-        """A real fraction, on the device and of the same dtype."""
-        if np.isscalar(other) and np.isrealobj(other):
-            return self * (1.0 / float(other))  # type: ignore[arg-type]
-        return super().__truediv__(other)
+    def _again(self, product: Product) -> ProductOperator:
+        return ProductOperator(product)

@@ -116,6 +116,8 @@ class FisherOperator(CurvatureOperator):
         memory: int | str = "auto",
         check: bool = True,
         progress: bool = False,
+        precision: str = "highest",
+        cuda_graphs: bool | str = "auto",
     ) -> None:
         super().__init__(
             model,
@@ -130,6 +132,8 @@ class FisherOperator(CurvatureOperator):
             memory=memory,
             check=check,
             progress=progress,
+            precision=precision,
+            cuda_graphs=cuda_graphs,
         )
 
 

@@ -91,6 +91,8 @@ class GGNOperator(CurvatureOperator):
         memory: int | str = "auto",
         check: bool = True,
         progress: bool = False,
+        precision: str = "highest",
+        cuda_graphs: bool | str = "auto",
     ) -> None:
         super().__init__(
             model,
@@ -105,6 +107,8 @@ class GGNOperator(CurvatureOperator):
             memory=memory,
             check=check,
             progress=progress,
+            precision=precision,
+            cuda_graphs=cuda_graphs,
         )
 
 

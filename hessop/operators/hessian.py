@@ -101,6 +101,8 @@ class HessianOperator(CurvatureOperator):
         memory: int | str = "auto",
         check: bool = True,
         progress: bool = False,
+        precision: str = "highest",
+        cuda_graphs: bool | str = "auto",
     ) -> None:
         super().__init__(
             model,
@@ -117,6 +119,8 @@ class HessianOperator(CurvatureOperator):
             memory=memory,
             check=check,
             progress=progress,
+            precision=precision,
+            cuda_graphs=cuda_graphs,
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from hessop import _validation
+from hessop._precision import float32_precision
 from hessop.curvature.data import Batches
 from hessop.curvature.forms import Supervised
 from hessop.curvature.ntk import NTKProduct
@@ -93,14 +94,28 @@ class NTKOperator(ProductOperator):
         memory: int | str = "auto",
         check: bool = True,
         progress: bool = False,
+        precision: str = "highest",
+        cuda_graphs: bool | str = "auto",
     ) -> None:
         check_module(model)
         if forward is not None and not callable(forward):
             raise TypeError(_validation.message("forward", "be callable", repr(forward)))
-        how = settings(mode, block_size, compile, memory, progress)
         form = Supervised(_no_loss, Predict(forward), None)
         objective = objective_of(model, form, params)
-        super().__init__(NTKProduct(objective, Batches(_batches(inputs), "inputs"), how, check))
+        how = settings(
+            objective.space.device,
+            mode=mode,
+            block_size=block_size,
+            compile=compile,
+            memory=memory,
+            progress=progress,
+            precision=precision,
+            cuda_graphs=cuda_graphs,
+        )
+        batches = Batches(_batches(inputs), "inputs")
+        with float32_precision(precision, objective.space.dtype):
+            product = NTKProduct(objective, batches, how, check)
+        super().__init__(product)
 
     @property
     def names(self) -> tuple[str, ...]:

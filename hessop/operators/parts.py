@@ -16,6 +16,7 @@ class _Divisible(Protocol):
     """A product that can be had over some of the parameters alone."""
 
     device: torch.device
+    cuda_graphs: bool | str
 
     def multiply(self, V: torch.Tensor, subset: Subset) -> torch.Tensor: ...
 
@@ -29,6 +30,7 @@ class BlockProduct(Product):
 
     def __init__(self, whole: _Divisible, subset: Subset, side: int) -> None:
         super().__init__(side, _exchange.face_dtype(subset.dtype), whole.device)
+        self.cuda_graphs = whole.cuda_graphs
         self._whole = whole
         self._subset = subset
 

@@ -55,7 +55,7 @@ def columns(name: str, v: Any) -> NDArray[np.float64]:
     """Columns of a result or an array of any library, in float64 on the host."""
     if isinstance(v, EigenResult):
         v = v.eigenvectors
-    v = v if isinstance(v, torch.Tensor) else np.asarray(v)
+    v = _exchange.array(v)
     if v.ndim not in (1, 2) or 0 in v.shape:
         raise ValueError(
             _validation.message(name, "have shape (n, k), n and k at least 1", tuple(v.shape))

@@ -12,7 +12,7 @@ from hessop._results import EigenResult
 from hessop._space import children
 from hessop.krylov.lanczos import lanczos
 from hessop.krylov.wanted import wanted
-from hessop.operators import aslinearoperator
+from hessop.operators import face_of
 from hessop.perturbation.angles import subspace_angles
 from hessop.perturbation.comparison import Comparison
 from hessop.perturbation.coordinates import leading
@@ -98,7 +98,7 @@ def compare(
     >>> bool(np.sin(c.angles[0]) <= c.sine_bound())
     True
     """
-    A, B = aslinearoperator(A), aslinearoperator(B)
+    A, B = face_of(A), face_of(B)
     n = A.shape[0]
     if B.shape != A.shape:
         raise ValueError(_validation.message("B", f"have shape {A.shape}, as A", B.shape))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hessop import _validation
+from hessop import _exchange, _validation
 from hessop._results import EigenResult
 from hessop.perturbation.norms import nonnegative, norm_of
 
@@ -147,7 +147,7 @@ def known(w: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return w.eigenvalues, w.error_bounds
     rule = "be finite real numbers, shape (k,), or an EigenResult"
     try:
-        values = np.asarray(w, dtype=np.float64)
+        values = np.asarray(_exchange.on_host(w), dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(_validation.message("w", rule, repr(w))) from None
     if values.ndim != 1:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hessop import _exchange, _validation
@@ -80,6 +79,4 @@ class Resample:
 def leading(result: EigenResult, count: int, which: Which) -> NDArray[Any]:
     """The most wanted eigenvectors, (n, count), copied to the host."""
     chosen = np.sort(ranking(result.eigenvalues, which)[:count])
-    if isinstance(result.eigenvectors, torch.Tensor):
-        return _exchange.to_numpy(result.eigenvectors[:, chosen.tolist()])
-    return np.asarray(result.eigenvectors)[:, chosen]
+    return _exchange.on_host(result.eigenvectors[:, chosen.tolist()])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hessop import _validation
+from hessop import _exchange, _validation
 from hessop._estimates import Estimate
 from hessop._product import Product
 from hessop.quadrature.norm import norm as estimated_norm
@@ -45,7 +45,7 @@ def nonnegative(name: str, value: Any) -> NDArray[np.float64]:
     """Numbers that are not negative, or infinite, of shape () or (m,)."""
     rule = "be a number >= 0, or an array of them with one axis"
     try:
-        result = np.asarray(value, dtype=np.float64)
+        result = np.asarray(_exchange.on_host(value), dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(_validation.message(name, rule, repr(value))) from None
     if result.ndim > 1:

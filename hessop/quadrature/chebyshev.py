@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from hessop import _validation
-from hessop._space import LocalSpace
 from hessop.krylov.entrance import start_vector
 from hessop.operators import enter
 from hessop.quadrature import doubling, jackson, probes
@@ -103,7 +102,7 @@ def kpm(
     np.float64(0.75)
     """
     product, _ = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     n_probes = _validation.integer("n_probes", n_probes, 1)
     degree = _validation.integer("degree", degree, 1)
     given = None if bounds is None else _interval(bounds)

@@ -8,7 +8,7 @@ import torch
 
 from hessop import _validation
 from hessop._estimates import DiagonalEstimate
-from hessop._space import LocalSpace, children
+from hessop._space import children
 from hessop.operators import enter
 from hessop.quadrature import probes
 from hessop.quadrature.exchangeable import XTrace
@@ -72,7 +72,7 @@ def diagonal(
     array([1., 2., 4.])
     """
     product, give = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     _validation.choice("method", method, tuple(METHODS))
     n_matvec = _validation.integer("n_matvec", n_matvec, METHODS[method])
     product.expect(n_matvec)

@@ -12,7 +12,6 @@ import torch
 
 from hessop import _exchange, _progress, _validation
 from hessop._results import ConvergenceWarning, PrecisionWarning
-from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
 from hessop.krylov.storage import storage
 from hessop.operators import enter
@@ -30,7 +29,7 @@ class FunmResult:
 
     Attributes
     ----------
-    value : ndarray or torch.Tensor, shape (n,) or (n, k)
+    value : ndarray, cupy.ndarray or torch.Tensor, shape (n,) or (n, k)
         ``f(A) b``, shaped as `b`, in the array type and dtype of the operator.
     error : float or ndarray of float64, shape (k,)
         The estimated norm of what is missing, for each column.
@@ -154,7 +153,7 @@ def funm_multiply(
     array([1., 2., 3.])
     """
     product, give = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     columns, single = _columns(b, product.n)
     ncv = _validation.integer("ncv", ncv, 1)
     rtol = _validation.number("rtol", rtol, 0.0)
@@ -196,7 +195,7 @@ def funm_multiply(
 
 def _columns(b: Any, n: int) -> tuple[list[Any], bool]:
     """The gate of `b`: its columns, and whether it is a vector."""
-    b = b if isinstance(b, torch.Tensor) else np.asarray(b)
+    b = _exchange.array(b)
     if b.ndim not in (1, 2) or b.shape[0] != n or 0 in b.shape:
         raise ValueError(
             _validation.message("b", f"have shape ({n},) or ({n}, k)", f"shape {tuple(b.shape)}")

@@ -63,7 +63,7 @@ class Growth:
                 _validation.message("density", "know its probes", "one without", "Use hessop.slq.")
             )
         product, _ = enter(A)
-        space = LocalSpace(product.n, product.dtype, product.device)
+        space = product.space()
         held = Lock.of(space, lock)
         if product.n != density.n or len(held.values) != len(density.points):
             raise ValueError(

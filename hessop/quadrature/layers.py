@@ -9,7 +9,7 @@ import torch
 
 from hessop import _validation
 from hessop._estimates import Estimate
-from hessop._space import LocalSpace, children
+from hessop._space import children
 from hessop.operators import enter
 from hessop.quadrature import probes
 
@@ -84,7 +84,7 @@ def layer_traces(
         )
     groups = {name: block.names for name, block in H.blocks(by).items()}
     product, _ = enter(H)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     n_matvec = _validation.integer("n_matvec", n_matvec, 1)
     _validation.choice("distribution", distribution, probes.DISTRIBUTIONS)
     product.expect(n_matvec)

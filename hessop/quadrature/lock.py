@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hessop import _validation
+from hessop import _exchange, _validation
 from hessop._results import EigenResult
 from hessop._space import LocalSpace
 from hessop.krylov.basis import Basis
@@ -41,6 +41,7 @@ class Lock:
                 _validation.message("lock", "be (w, v) or an EigenResult", type(lock).__name__)
             )
         w, v = lock
+        w = _exchange.on_host(w)
         if np.iscomplexobj(w):
             raise TypeError(_validation.message("lock", "hold real eigenvalues", "complex ones"))
         values = np.atleast_1d(np.asarray(w, dtype=np.float64))

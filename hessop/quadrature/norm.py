@@ -65,7 +65,7 @@ def norm(A: Any, ord: str | int = "fro", *, n_matvec: int = 50, rng: Any = None)
     4.0
     """
     product, _ = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     spectral = not isinstance(ord, str) and np.ndim(ord) == 0 and ord == 2
     if not spectral and not (isinstance(ord, str) and ord == "fro"):
         raise ValueError(

@@ -10,7 +10,6 @@ import numpy as np
 
 from hessop import _progress, _validation
 from hessop._results import ConvergenceWarning
-from hessop._space import LocalSpace
 from hessop.krylov import reorthogonalization
 from hessop.operators import enter
 from hessop.quadrature import probes
@@ -138,7 +137,7 @@ def slq(
     7.0
     """
     product, _ = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     n_probes = _validation.integer("n_probes", n_probes, 1)
     ncv = _validation.integer("ncv", ncv, 1)
     _validation.choice("distribution", distribution, probes.DISTRIBUTIONS)

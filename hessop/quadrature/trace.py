@@ -103,7 +103,7 @@ def trace(
     (7.0, 0.0)
     """
     product, _ = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     _validation.choice("method", method, tuple(METHODS))
     n_matvec = _validation.integer("n_matvec", n_matvec, METHODS[method])
     if rtol is not None:

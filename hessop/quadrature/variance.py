@@ -67,7 +67,7 @@ def trace_variance(
     [4.0, 20.0, 2.0]
     """
     product, _ = enter(A)
-    space = LocalSpace(product.n, product.dtype, product.device)
+    space = product.space()
     _validation.choice("distribution", distribution, probes.DISTRIBUTIONS)
     if n_matvec is None:
         off, diagonal, spread = _exact(product, space)

@@ -84,6 +84,14 @@ CHANGES = {
 }
 
 
+@pytest.fixture(params=["at hand", "far"])
+def place(request, monkeypatch):
+    """Values that are compared before a product, or, as on a GPU, while it is computed."""
+    if request.param == "far":
+        monkeypatch.setattr("hessop.curvature.state._is_far", lambda t: True)
+
+
+@pytest.mark.usefixtures("place")
 @pytest.mark.parametrize("memory", ["auto", 0])
 @pytest.mark.parametrize("change", CHANGES)
 def test_the_operator_follows_its_model(change, memory):
@@ -194,6 +202,63 @@ def test_back_in_eval_mode_is_back_to_the_old_hessian():
     model.eval()
     np.testing.assert_array_equal(H @ v, before)
     assert np.abs(other - before).max() > 1e-6
+
+
+class TestFar:
+    """What is compared while a product is computed."""
+
+    @pytest.fixture(autouse=True)
+    def _far(self, monkeypatch):
+        monkeypatch.setattr("hessop.curvature.state._is_far", lambda t: True)
+
+    @pytest.mark.parametrize("kind", ["f2", "f4", "f8", "c8", "c16", "i1", "i8", "?"])
+    def test_bit_by_bit(self, kind):
+        """In every dtype, several tensors of any shape and stride, NaN and infinity included."""
+        model = nn.Module()
+        values = np.arange(6).reshape(2, 3).astype(kind)
+        if kind[0] in "fc":
+            values[0, :2] = np.nan, np.inf
+        model.register_buffer("a", torch.from_numpy(values.copy()).T)
+        model.register_buffer("none", torch.zeros(0))
+        model.register_buffer("b", torch.from_numpy(values[0, 0:1].copy()).squeeze())
+        snapshot = Snapshot(model, [])
+        assert snapshot.holds()
+        assert snapshot.asked()()
+        model.a.data[2, 1] = 0
+        assert snapshot.holds()  # as far as marks tell
+        assert not snapshot.asked()()
+
+    def test_a_change_is_seen_once(self):
+        """The product that was computed for nothing is computed again, and counts once."""
+        model, loss_fn, data = mlp()
+        H = hessop.HessianOperator(model, loss_fn, data)
+        v = torch.ones(1, H.shape[0], dtype=torch.float64)
+        H.product.matmat(v)
+        model[0].weight.data.mul_(2.0)
+        forward = H.product.n_forward
+        found = H.product.matmat(v)
+        assert H.product.n_forward == forward + 1
+        assert H.product.n_matvec == 2
+        expected = hessop.HessianOperator(model, loss_fn, data).product.matmat(v)
+        assert torch.equal(found, expected)
+
+    @pytest.mark.parametrize("what", ["gradient", "loss"])
+    def test_whatever_is_asked_first(self, what):
+        """Not products alone are computed from what is kept."""
+        model, loss_fn, data = mlp()
+        H = hessop.HessianOperator(model, loss_fn, data)
+        H @ np.ones(H.shape[0])
+        model[0].weight.data.mul_(2.0)
+        found = getattr(H, what)()
+        fresh = hessop.HessianOperator(model, loss_fn, data)
+        np.testing.assert_array_equal(found, getattr(fresh, what)())
+
+    def test_another_shape_is_another_model(self):
+        """Nothing is gathered into memory that does not fit."""
+        model = nn.Linear(3, 2)
+        snapshot = Snapshot(model, [])
+        model.weight.data = torch.zeros(5, 3)
+        assert not snapshot.holds()
 
 
 class TestSnapshot:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
 
 from hessop.curvature.ways import (
     DIFFERENCE,
@@ -35,18 +36,34 @@ def planner(*, ahead=0, seconds=None, **how):
     return made
 
 
+def gate(device="cpu", **change):
+    """The gate, with the defaults of what is not named."""
+    how = {
+        "mode": "auto",
+        "block_size": "auto",
+        "compile": False,
+        "memory": "auto",
+        "progress": False,
+        "precision": "highest",
+        "cuda_graphs": "auto",
+    }
+    return settings(torch.device(device), **(how | change))
+
+
 class TestGate:
     @pytest.mark.parametrize("mode", MODES)
     def test_every_mode(self, mode):
         """With the defaults of the rest."""
-        s = settings(mode, "auto", False, "auto", False)
-        assert s == Settings(mode, None, False, None, False)
+        s = gate(mode=mode)
+        assert s == Settings(mode, None, False, None, False, "highest", "auto")
         assert s.keeps == (mode not in FRESH)
-        assert not settings(mode, "auto", False, 0, False).keeps
+        assert not gate(mode=mode, memory=0).keeps
 
     def test_the_rest(self):
         """As given."""
-        assert settings("auto", 3, True, 10, True) == Settings("auto", 3, True, 10, True)
+        how = {"block_size": 3, "compile": True, "memory": 10, "progress": True}
+        found = gate(**how, precision="high", cuda_graphs=False)
+        assert found == Settings("auto", 3, True, 10, True, "high", False)
 
     @pytest.mark.parametrize(
         ("change", "kind", "text"),
@@ -82,36 +99,95 @@ class TestGate:
             ({"compile": 1}, ValueError, "`compile` must be one of True, False; got 1."),
             ({"compile": "yes"}, ValueError, "`compile` must be one of True, False; got 'yes'."),
             ({"progress": None}, ValueError, "`progress` must be one of True, False; got None."),
+            (
+                {"precision": "tf32"},
+                ValueError,
+                "`precision` must be one of 'highest', 'high', 'medium'; got 'tf32'.",
+            ),
+            (
+                {"cuda_graphs": "on"},
+                ValueError,
+                "`cuda_graphs` must be one of 'auto', True, False; got 'on'.",
+            ),
+            (
+                {"cuda_graphs": True},
+                ValueError,
+                (
+                    '`cuda_graphs` must be "auto" or False where the model is not on a CUDA '
+                    "device; got True on cpu."
+                ),
+            ),
         ],
     )
     def test_messages(self, change, kind, text):
         """Name, rule and what came."""
-        how = {
-            "mode": "auto",
-            "block_size": "auto",
-            "compile": False,
-            "memory": "auto",
-            "progress": False,
-        }
         with pytest.raises(kind, match=f"^{re.escape(text)}$"):
-            settings(**(how | change))
+            gate(**change)
 
     @pytest.mark.parametrize(
         ("mode", "memory"), [(KEPT, "auto"), *((m, "auto") for m in FRESH), ("auto", 0)]
     )
-    def test_nothing_to_compile(self, mode, memory):
+    @pytest.mark.parametrize("name", ["compile", "cuda_graphs"])
+    def test_nothing_to_compile_or_capture(self, name, mode, memory):
         """Where nothing is recorded."""
         text = (
-            '`compile` must be False where nothing is recorded (mode "recorded", "linearized" or '
+            f'`{name}` must be False where nothing is recorded (mode "recorded", "linearized" or '
             f'"auto", memory not 0); got True with mode={mode!r}, memory={memory!r}.'
         )
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-            settings(mode, "auto", True, memory, False)
+            gate("cuda", mode=mode, memory=memory, **{name: True})
 
     @pytest.mark.parametrize("mode", ["auto", RECORDED, LINEARIZED])
-    def test_something_to_compile(self, mode):
+    def test_something_to_compile_or_capture(self, mode):
         """Where something is."""
-        assert settings(mode, "auto", True, 1, False).compile
+        found = gate("cuda", mode=mode, compile=True, memory=1, cuda_graphs=True)
+        assert found.compile
+        assert found.cuda_graphs is True
+
+
+class TestGraphs:
+    @pytest.mark.parametrize(
+        ("on_gpu", "wanted", "seconds", "bound"),
+        [
+            (True, "auto", 1e-3, True),
+            (True, "auto", 0.5, False),
+            (True, True, 0.5, True),
+            (True, False, 1e-3, False),
+            (False, "auto", 1e-3, False),
+        ],
+    )
+    def test_where_launches_take_the_time(self, on_gpu, wanted, seconds, bound):
+        """On a GPU, where products are short, or always or never as the user has it."""
+        known = Planner(Settings(cuda_graphs=wanted), on_gpu)
+        assert known.launch_bound == (on_gpu and wanted is True)  # nothing is known yet
+        known.seconds[KEPT] = seconds
+        assert known.launch_bound == bound
+        known.refuse_graphs("it waits for the host")
+        assert not known.launch_bound
+        assert known.notes == ["no CUDA graphs: it waits for the host"]
+
+    def test_a_tape_is_earned_back_sooner(self):
+        """For it can be captured."""
+        chosen = []
+        for on_gpu in (False, True):
+            made = Planner(Settings(), on_gpu)
+            made.expect(100)
+            made.seconds[KEPT] = 1e-2
+            chosen.append(made.next_stage(1000))
+        assert chosen == [None, RECORDED]
+
+    def test_the_host_waits_a_few_times_only(self):
+        """Measuring a GPU makes it idle; on the CPU it costs nothing."""
+        for on_gpu in (False, True):
+            made = Planner(Settings(), on_gpu)
+            for i in range(10):
+                assert made.wants_time == (not on_gpu or i < 5)
+                made.count(1, 1e-3)
+            made.stage = RECORDED
+            assert made.wants_time
+            made.width = 4  # of its own choice: blocks are not compared with single vectors
+            assert not made.wants_time
+            assert planner(block_size=4).wants_time
 
 
 class TestStart:

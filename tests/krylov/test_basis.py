@@ -8,7 +8,8 @@ import torch
 
 from hessop._space import LocalSpace
 from hessop.krylov import basis as basis_module
-from hessop.krylov.basis import Basis, Window
+from hessop.krylov.basis import Basis
+from hessop.krylov.window import Window
 
 CPU = torch.device("cpu")
 # Row counts around the doublings 32, 64, 128, and widths around the strips of `replace`.
@@ -62,6 +63,19 @@ def test_subtract_from_some_rows_only(start, count):
     expected = w - h @ rows[start : start + count]
     basis.subtract(w, h, start)
     torch.testing.assert_close(w, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("m", SIZES)
+def test_purge_at_hand(m):
+    """All coefficients, then all rows: bit for bit the two by themselves."""
+    basis, _ = filled(m, 70)
+    w = torch.from_numpy(np.random.default_rng(99).standard_normal(70))
+    left = w.clone()
+    h = basis.purge(left)
+    assert h.dtype == torch.float64
+    assert torch.equal(h, basis.project(w))
+    basis.subtract(w, h)
+    assert torch.equal(left, w)
 
 
 @pytest.mark.parametrize("m", [1, 5, 40])

@@ -9,6 +9,7 @@ import torch
 import hessop
 from hessop import synthetic
 from hessop._space import LocalSpace
+from hessop.krylov import basis as basis_module
 from hessop.krylov.basis import Basis
 from hessop.krylov.storage import OnDevice, OnDisk, OnHost, storage
 from tests.spectra import assert_wanted, measured, orthonormality
@@ -110,14 +111,46 @@ class TestDisk:
 
 @pytest.mark.parametrize("where", ["device", "host", "disk"])
 @pytest.mark.parametrize("name", ["gaussian", "multiple", "clustered"])
-def test_results_do_not_depend_on_the_place(name, where, tmp_path):
-    """Bit for bit."""
+def test_results_do_not_depend_on_the_place(name, where, tmp_path, monkeypatch):
+    """Bit for bit, where all rows are one piece."""
+    monkeypatch.setattr(basis_module, "_FIRST_BLOCK", 150)
     A = synthetic.operator(name, 150, rng=1)
     plain = hessop.lanczos(A, 6, rng=0)
     there = hessop.lanczos(A, 6, rng=0, basis=tmp_path if where == "disk" else where)
     np.testing.assert_array_equal(there.eigenvalues, plain.eigenvalues)
     np.testing.assert_array_equal(there.eigenvectors, plain.eigenvectors)
     assert there.n_matvec == plain.n_matvec
+
+
+@pytest.mark.parametrize("name", ["gaussian", "multiple", "clustered"])
+def test_pieces_that_come_one_after_the_other(name, tmp_path, monkeypatch):
+    """Each takes its part out before the next: as orthogonal, and the same to rounding."""
+    monkeypatch.setattr(basis_module, "_PIECE", 4 * 150)
+    A = synthetic.operator(name, 150, rng=1)
+    result = hessop.lanczos(A, 6, rng=0, basis=tmp_path)
+    assert result.converged.all()
+    assert result.complete
+    scale = np.abs(A.eigenvalues).max()
+    assert_wanted(result.eigenvalues, A.eigenvalues, "LM", 6, 1e-13 * scale)
+    assert orthonormality(result.eigenvectors) < 1e-13
+
+
+@pytest.mark.parametrize("kind", range(1, 3))
+def test_a_pass_reads_each_row_once(kind, tmp_path, monkeypatch):
+    """Where it is not the device's: a piece's coefficients, its part taken out, the next piece."""
+    monkeypatch.setattr(basis_module, "_PIECE", 5 * 50)
+    done = []
+    for name in ("project", "subtract"):
+        method = getattr(LocalSpace, name)
+        monkeypatch.setattr(
+            LocalSpace, name, lambda *a, name=name, do=method: done.append(name) or do(*a)
+        )
+    rows, w = torch.linalg.qr(drawn(50, 23))[0].T, drawn(50)
+    basis, left = filled(places(tmp_path)[kind], rows), w.clone()
+    h = basis.purge(left)
+    assert done == ["project", "subtract"] * 5
+    torch.testing.assert_close(h, rows @ w, rtol=0, atol=1e-14)
+    torch.testing.assert_close(left, w - rows.T @ (rows @ w), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("tol", [0.0, 1e-5, 1e-2])
@@ -164,11 +197,11 @@ def test_arithmetic_beyond_two_to_the_31():
     assert hessop.krylov.audit.room(6, 10**13) == 21
 
 
-def test_the_larger_memory_is_taken(monkeypatch):
-    """Of a GPU and its host; on a CPU there is no question."""
+def test_the_nearer_memory_is_taken_as_far_as_it_goes(monkeypatch):
+    """Of a GPU and its host, by how many rows of 200 bytes fit into half; no question on a CPU."""
     gpu = LocalSpace(50, torch.float32, torch.device("cuda"))
-    for device, host, kind in ((10, 20, OnHost), (20, 10, OnDevice)):
-        free = {"cuda": device, "cpu": host}
+    for device, host, kind in ((100, 10**6, OnDevice), (99, 100, OnHost), (99, 98, OnDevice)):
+        free = {"cuda": 400 * device, "cpu": 400 * host}
         monkeypatch.setattr("hessop._memory.available_bytes", lambda d, f=free: f[d.type])
         assert type(storage(gpu, "auto", None)) is kind
     assert type(storage(SPACE, "auto", None)) is OnDevice

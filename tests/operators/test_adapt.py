@@ -159,7 +159,7 @@ class Duck2(scipy.sparse.linalg.LinearOperator):
         return self.A @ x
 
 
-FORM_RULE = "^`A` must be an operator: a hessop, SciPy or NumPy operator or matrix, a sparse matri"
+FORM_RULE = "^`A` must be an operator: a hessop, SciPy, NumPy or CuPy operator or matrix, a sparse"
 
 
 class TestRefusals:

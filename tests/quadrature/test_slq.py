@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 import hessop
 from hessop import _memory, synthetic
-from hessop.krylov.basis import Basis, Window
+from hessop.krylov.basis import Basis
 from hessop.krylov.reorthogonalization import METHODS
+from hessop.krylov.window import Window
 from hessop.quadrature.probes import DISTRIBUTIONS
 from tests.spectra import distances, global_states, recorded
 from tests.strategies import problems, seeds

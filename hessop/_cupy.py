@@ -1,0 +1,120 @@
+"""The door to CuPy: what belongs to it, and its arrays in and out, in the order of streams."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.utils.dlpack import from_dlpack
+
+from hessop._messages import message
+
+_LIBRARY = ("cupy", "cupyx")
+# Handles of CUDA's legacy default stream, and of the one that each thread has of its own.
+_DEFAULT, _PER_THREAD = (0, 1), 2
+
+
+def owns(x: Any) -> bool:
+    """Whether something is an array, matrix or operator of CuPy, which need not be installed."""
+    return any(kind.__module__.partition(".")[0] in _LIBRARY for kind in type(x).__mro__)
+
+
+def is_array(x: Any) -> bool:
+    """Whether something is a dense array of CuPy."""
+    return owns(x) and isinstance(x, sys.modules["cupy"].ndarray)
+
+
+def is_matrix(x: Any) -> bool:
+    """Whether something of CuPy's is a dense or sparse matrix, with entries to look at."""
+    return is_array(x) or bool(library("cupyx.scipy.sparse").issparse(x))
+
+
+def library(name: str = "cupy") -> ModuleType:
+    """CuPy, or a part of it, imported now."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            message(
+                "CuPy",
+                "be installed for operators and arrays on a GPU",
+                f"an import of {name} that failed ({error})",
+                'Install "hessop[gpu]" (for CUDA 13; cupy-cuda12x for CUDA 12).',
+            )
+        ) from error
+
+
+def device_of(x: Any) -> torch.device:
+    """Where something of CuPy's lies; an operator, which does not say, on the current device."""
+    place = getattr(x, "device", None) or library().cuda.Device()
+    return torch.device("cuda", place.id)
+
+
+def take(x: Any) -> torch.Tensor:
+    """
+    A CuPy array as a tensor that shares its memory.
+
+    torch's current stream waits for what CuPy's has been given so far. Whoever lets go of the
+    array afterwards sees to it that CuPy's stream waits for torch's (`give` and `settle` do):
+    CuPy may use its memory again at once, for work in its own stream.
+    """
+    if any(stride < 0 for stride in x.strides):
+        # torch.from_dlpack aborts the process on a negative stride (pytorch#188023).
+        x = library().ascontiguousarray(x)
+    _their_stream(x.device.id)  # refused, if torch cannot wait for it
+    with torch.cuda.device(x.device.id):
+        tensor: torch.Tensor = from_dlpack(x)
+    return tensor
+
+
+def give(t: torch.Tensor) -> Any:
+    """
+    A tensor on a GPU as a contiguous CuPy array, without a copy where it is contiguous.
+
+    CuPy's current stream waits for what torch's has been given so far. Where they are two, torch
+    is told of the other one, for its allocator would use the memory again while CuPy reads it.
+    """
+    t = t.detach().resolve_conj().resolve_neg().contiguous()
+    number = t.device.index
+    theirs = _their_stream(number)
+    with torch.cuda.device(number):  # torch hands out what lies on its current device alone
+        if theirs.cuda_stream != torch.cuda.current_stream(number).cuda_stream:
+            t.record_stream(theirs)
+        return library().from_dlpack(t)
+
+
+def put(x: Any, number: int | None) -> Any:
+    """A CuPy array as it is, one of NumPy as CuPy's on a device."""
+    if is_array(x):
+        return x
+    with library().cuda.Device(number):
+        return library().asarray(x)
+
+
+def settle(number: int) -> None:
+    """CuPy's current stream on a device waits for torch's."""
+    theirs, ours = _their_stream(number), torch.cuda.current_stream(number)
+    if theirs.cuda_stream != ours.cuda_stream:
+        theirs.wait_stream(ours)
+
+
+def _their_stream(number: int) -> torch.cuda.Stream:
+    """CuPy's current stream on a device, as torch sees it."""
+    with library().cuda.Device(number):
+        handle = library().cuda.get_current_stream().ptr
+    if handle == _PER_THREAD:
+        raise ValueError(
+            message(
+                "CuPy's current stream",
+                "not be a per-thread default stream, which torch cannot wait for",
+                "that one",
+                "Work within `with cupy.cuda.Stream():`, or unset "
+                "CUPY_CUDA_PER_THREAD_DEFAULT_STREAM.",
+            )
+        )
+    if handle in _DEFAULT:
+        return torch.cuda.default_stream(number)
+    return torch.cuda.ExternalStream(handle, device=number)  # type: ignore[no-untyped-call]
