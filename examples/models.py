@@ -69,3 +69,42 @@ class CharTransformer(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x)).transpose(1, 2)
+
+
+def gpt2_small() -> CharTransformer:
+    """The shape of GPT-2 small, without biases: 124,337,664 parameters."""
+    return CharTransformer(vocab=50257, context=1024, width=768, heads=12, layers=12)
+
+
+class _Residual(nn.Module):
+    """Two 3 x 3 convolutions with batch norm beside a shortcut."""
+
+    def __init__(self, channels: int, wider: int, stride: int) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(channels, wider, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(wider),
+            nn.ReLU(),
+            nn.Conv2d(wider, wider, 3, padding=1, bias=False),
+            nn.BatchNorm2d(wider),
+        )
+        self.shortcut = nn.Sequential()
+        if stride > 1 or channels != wider:
+            convolution = nn.Conv2d(channels, wider, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(wider))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.branch(x) + self.shortcut(x))
+
+
+def resnet18(classes: int = 10, width: int = 64) -> nn.Sequential:
+    """ResNet-18 with a 3 x 3 stem for small images; ``(10, 64)`` has 11.2 million parameters."""
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1, bias=False)]
+    layers += [nn.BatchNorm2d(width), nn.ReLU()]
+    channels = width
+    for stage in range(4):
+        wider = width << stage
+        layers += [_Residual(channels, wider, 1 if stage == 0 else 2), _Residual(wider, wider, 1)]
+        channels = wider
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    return nn.Sequential(*layers)
