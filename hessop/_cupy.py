@@ -19,7 +19,7 @@ _DEFAULT, _PER_THREAD = (0, 1), 2
 
 def owns(x: Any) -> bool:
     """Whether something is an array, matrix or operator of CuPy, which need not be installed."""
-    return any(kind.__module__.partition(".")[0] in _LIBRARY for kind in type(x).__mro__)
+    return any(str(kind.__module__).partition(".")[0] in _LIBRARY for kind in type(x).__mro__)
 
 
 def is_array(x: Any) -> bool:
@@ -48,8 +48,10 @@ def library(name: str = "cupy") -> ModuleType:
 
 
 def device_of(x: Any) -> torch.device:
-    """Where something of CuPy's lies; an operator, which does not say, on the current device."""
-    place = getattr(x, "device", None) or library().cuda.Device()
+    """Where something of CuPy's lies; an operator of functions does not say: the current device."""
+    place = getattr(x, "device", None)
+    if place is None:  # what CuPy makes of a matrix has it inside
+        place = getattr(getattr(x, "A", None), "device", None) or library().cuda.Device()
     return torch.device("cuda", place.id)
 
 
@@ -74,16 +76,39 @@ def give(t: torch.Tensor) -> Any:
     """
     A tensor on a GPU as a contiguous CuPy array, without a copy where it is contiguous.
 
-    CuPy's current stream waits for what torch's has been given so far. Where they are two, torch
-    is told of the other one, for its allocator would use the memory again while CuPy reads it.
+    CuPy's current stream waits for what torch's has been given so far.
     """
     t = t.detach().resolve_conj().resolve_neg().contiguous()
     number = t.device.index
-    theirs = _their_stream(number)
+    theirs, ours = _their_stream(number), torch.cuda.current_stream(number)
     with torch.cuda.device(number):  # torch hands out what lies on its current device alone
-        if theirs.cuda_stream != torch.cuda.current_stream(number).cuda_stream:
-            t.record_stream(theirs)
-        return library().from_dlpack(t)
+        x = library().from_dlpack(t)
+        if theirs.cuda_stream == ours.cuda_stream:
+            return x
+        cuda = library().cuda
+        memory = cuda.UnownedMemory(x.data.ptr, x.nbytes, _Lent(x, theirs, ours), number)
+        return library().ndarray(x.shape, x.dtype, cuda.MemoryPointer(memory, 0))
+
+
+class _Lent:
+    """
+    What keeps a tensor's memory while CuPy computes with it in a stream of its own.
+
+    torch's allocator knows the stream that it gave the memory to, and would use it again there
+    while CuPy still reads. `record_stream` would tell it of the other one, but keeps that stream's
+    handle only, and CuPy destroys a stream that nobody holds. So it is held here, and at the end
+    torch's stream waits for it.
+    """
+
+    def __init__(self, x: Any, theirs: torch.cuda.Stream, ours: torch.cuda.Stream) -> None:
+        self.array = x
+        self._stream = _current(x.device.id)
+        self._theirs, self._ours = theirs, ours
+
+    def __del__(self) -> None:
+        """Order what torch does with the memory behind what CuPy was told to do."""
+        if not sys.is_finalizing():
+            self._ours.wait_stream(self._theirs)
 
 
 def put(x: Any, number: int | None) -> Any:
@@ -101,10 +126,15 @@ def settle(number: int) -> None:
         theirs.wait_stream(ours)
 
 
+def _current(number: int) -> Any:
+    """CuPy's current stream on a device."""
+    with library().cuda.Device(number):
+        return library().cuda.get_current_stream()
+
+
 def _their_stream(number: int) -> torch.cuda.Stream:
     """CuPy's current stream on a device, as torch sees it."""
-    with library().cuda.Device(number):
-        handle = library().cuda.get_current_stream().ptr
+    handle = _current(number).ptr
     if handle == _PER_THREAD:
         raise ValueError(
             message(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -42,6 +44,7 @@ def float32_precision(level: str, dtype: torch.dtype) -> Iterator[None]:
     if dtype == torch.float64:
         yield
         return
+    _said()
     matmul = _known(torch.get_float32_matmul_precision, "highest")
     convolution = _known(lambda: torch.backends.cudnn.allow_tf32, True)
     flags = [_own(place) for place, _ in _FLAGS]
@@ -69,6 +72,15 @@ def _known(older: Callable[[], Any], default: Any) -> Any:
 
 
 def _own(place: Any) -> str:
-    """A newer flag, "none" where it only follows the one for everything."""
+    """A newer flag, "none" where it only follows those of its library or of everything."""
     value: str = place.fp32_precision
-    return "none" if value == _backends.fp32_precision else value
+    place.fp32_precision = "none"
+    return "none" if place.fp32_precision == value else value
+
+
+@cache
+def _said() -> None:
+    """The older flags warn once that they are older; the user, who sees it, has not set them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _known(lambda: torch.backends.cudnn.allow_tf32, True)

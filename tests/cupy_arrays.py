@@ -14,7 +14,12 @@ class ndarray(np.lib.mixins.NDArrayOperatorsMixin):
 
     __module__ = "cupy"
 
-    def __init__(self, host, number=None):
+    def __init__(self, host, number=None, pointer=None):
+        self.memory = pointer
+        if pointer is not None:  # then these are a shape and a dtype, of memory that is there
+            array = pointer.memory.owner.array
+            assert (host, number) == (array.shape, array.dtype)
+            host, number = array.host, array.device.id
         self.host = host
         self.device = SimpleNamespace(id=number)
 

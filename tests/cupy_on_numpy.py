@@ -51,6 +51,14 @@ class Stream:
         self.waited_for.append(other.ptr)
 
 
+class Memory:
+    """Memory of somebody else's, who is kept."""
+
+    def __init__(self, address, size, owner, number):
+        assert (address, size) == (owner.array.data.ptr, owner.array.nbytes)
+        self.owner = owner
+
+
 class World:
     """
     The modules of the stand-in, and of cupyx's files over them.
@@ -82,6 +90,8 @@ class World:
         self.cupy.ElementwiseKernel = functools.partial(cublas_on_numpy.Kernel, ndarray)
         self.cupy.cuda.Device = Device
         self.cupy.cuda.get_current_stream = lambda: self.theirs
+        self.cupy.cuda.UnownedMemory = Memory
+        self.cupy.cuda.MemoryPointer = lambda memory, offset: SimpleNamespace(memory=memory)
         self._add("cupyx.scipy.sparse", ModuleType("sparse")).issparse = lambda x: False
         self._add("cupyx.scipy.sparse._csr", ModuleType("_csr"))._is_csr = lambda x: False
         self.solvers = self._add(LINALG, ModuleType("linalg"))

@@ -9,8 +9,17 @@ from torch.utils._pytree import tree_leaves
 
 from hessop import _graphs
 
-# Whoever looks at a value on the host has to wait for it, which a graph cannot.
+# Whoever looks at a value on the host has to wait for it, which a graph cannot. With a mask for an
+# index the host has to know how much it lets through.
 LOOKS = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default}
+INDEXING = {torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_}
+
+
+def waits(func, args):
+    """Whether the host would wait for a GPU."""
+    if func.overloadpacket in INDEXING:
+        return any(i is not None and i.dtype == torch.bool for i in args[1])
+    return func in LOOKS
 
 
 class Recorder(TorchDispatchMode):
@@ -21,7 +30,7 @@ class Recorder(TorchDispatchMode):
         self.operations = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func in LOOKS:
+        if waits(func, args):
             raise RuntimeError("operation not permitted when stream is capturing")
         out = func(*args, **(kwargs or {}))
         self.operations.append((func, args, kwargs or {}, out))
@@ -55,11 +64,14 @@ class Captures:
 
     def capture(self, work, device):
         """As `_graphs.capture`: once for nothing, once to record."""
-        if self.error is not None:
-            raise self.error
-        work()
-        with Recorder() as recorder:
-            output = work()
+        try:
+            if self.error is not None:
+                raise self.error
+            work()
+            with Recorder() as recorder:
+                output = work()
+        except RuntimeError as error:
+            raise _graphs.NotCapturedError(f"{type(error).__name__}: {error}") from error
         self.captured += 1
 
         def launch():

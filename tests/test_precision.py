@@ -112,6 +112,26 @@ def test_float64_has_no_flags():
         assert torch.get_float32_matmul_precision() == "medium"
 
 
+@pytest.mark.skipif(not NEWER, reason="this torch has the older flags only")
+def test_a_flag_that_follows_its_librarys_goes_on_following():
+    """Between one operation and everything there is a library."""
+    before = torch.backends.cudnn.fp32_precision
+    try:
+        for value in ("ieee", "tf32"):
+            torch.backends.cudnn.fp32_precision = value
+            NEWER[2].fp32_precision = "none"
+            assert NEWER[2].fp32_precision == value
+            with float32_precision("highest", torch.float32):
+                pass
+            assert NEWER[2].fp32_precision == value
+        NEWER[2].fp32_precision = "ieee"  # of its own
+        with float32_precision("high", torch.float32):
+            pass
+        assert NEWER[2].fp32_precision == "ieee"
+    finally:
+        torch.backends.cudnn.fp32_precision = before
+
+
 class Looks(nn.Module):
     """A layer that says what holds while it runs."""
 

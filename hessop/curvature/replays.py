@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import torch
 
 from hessop import _graphs
-from hessop._memory import out_of_memory
 from hessop.curvature.layout import Subset
 from hessop.curvature.store import Store
 from hessop.curvature.ways import Planner
 
-T = TypeVar("T")
 Multiply = Callable[..., torch.Tensor]
 """``multiply(V, subset)``: rows over a subset of the parameters."""
 
@@ -41,13 +38,18 @@ class Replays:
 
     def __getstate__(self) -> dict[str, object]:
         """Everything but what was captured."""
-        return {**self.__dict__, "_captured": {}, "_seen": set(), "_of": None}
+        return {**self.__dict__, "_captured": {}, "_seen": set(), "_of": ()}
 
     def forget(self) -> None:
         """Drop what was captured."""
-        self._captured: dict[object, _graphs.Replay[torch.Tensor]] = {}
+        self._captured: dict[object, _graphs.Replay] = {}
         self._seen: set[object] = set()
-        self._of = self._store.built_from
+        self._of = self._present
+
+    @property
+    def _present(self) -> tuple[object, ...]:
+        """What graphs are captured from: the tapes in use."""
+        return self._store.built_from, self._planner.stage, self._planner.width
 
     def __call__(self, V: torch.Tensor, subset: Subset, multiply: Multiply) -> torch.Tensor:
         """
@@ -55,16 +57,16 @@ class Replays:
 
         It is handed to each call, and not kept: it belongs to the product that owns this.
         """
-        if self._of is not self._store.built_from:
+        if self._of != self._present:
             self.forget()
         if not self._wanted():
             return multiply(V, subset)
-        width, done, out = self._planner.width, 0, torch.empty_like(V)
+        width, done, found = self._planner.width, 0, []
         while done < len(V):
             rows = width if width <= len(V) - done else 1
-            out[done : done + rows] = self._few(V[done : done + rows], subset, multiply)
+            found.append(self._few(V[done : done + rows], subset, multiply))
             done += rows
-        return out
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def _wanted(self) -> bool:
         """Whether launches take long enough to be worth it, and can be captured."""
@@ -73,26 +75,24 @@ class Replays:
 
     def _few(self, V: torch.Tensor, subset: Subset, multiply: Multiply) -> torch.Tensor:
         """One row or one block; its second time it is captured, when all that it needs is there."""
-        key = (self._planner.stage, self._planner.width, len(V), subset.indices)
+        key = (len(V), subset.indices)
         run = self._captured.get(key)
-        if run is not None:
-            return run(V)
-        if key in self._seen and len(self._captured) < _MOST and self._planner.launch_bound:
-            one = partial(multiply, subset=subset)
-            run = tried(self._planner, lambda: _graphs.Replay(one, [V]))
-            if run is not None:
-                self._captured[key] = run
-                return run(V)
+        if run is None and key in self._seen and len(self._captured) < _MOST:
+            run = self._capture(key, V, partial(multiply, subset=subset))
         self._seen.add(key)
-        return multiply(V, subset)
+        if run is None:
+            return multiply(V, subset)
+        (found,) = run(V)
+        assert found is not None
+        return found
 
-
-def tried(planner: Planner, make: Callable[[], T]) -> T | None:
-    """What was captured; None, and no attempt from then on, where something cannot be."""
-    try:
-        return make()
-    except RuntimeError as error:
-        if out_of_memory(error):
-            raise
-        planner.refuse_graphs(f"{type(error).__name__}: {str(error)[:200]}")
-        return None
+    def _capture(self, key: object, V: torch.Tensor, multiply: Multiply) -> _graphs.Replay | None:
+        """A graph of the product; None where there is none, from now on."""
+        if not self._planner.launch_bound:  # it has been refused for the row before
+            return None
+        try:
+            self._captured[key] = _graphs.Replay(lambda V: (multiply(V),), [V])
+        except _graphs.NotCapturedError as error:
+            self._planner.refuse_graphs(str(error))
+            return None
+        return self._captured[key]

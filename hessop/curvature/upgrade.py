@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -12,7 +13,6 @@ from hessop import _graphs
 from hessop._memory import out_of_memory
 from hessop.curvature.agreement import disagreement
 from hessop.curvature.layout import Layout
-from hessop.curvature.replays import tried
 from hessop.curvature.store import Held, Store
 from hessop.curvature.tape import Tape
 from hessop.curvature.ways import LINEARIZED, Planner
@@ -101,10 +101,9 @@ def _too_slow(held: Held, tapes: dict[str, Tape], planner: Planner, known: float
     for name, tape in tapes.items():
         old = held.maps[name]
         u = _random(1, old.inputs)
-        run: Callable[[], object] = partial(tape, *old.inputs.split(u[0]))
-        if planner.launch_bound:  # as it will be used
-            captured = tried(planner, partial(_graphs.capture, run, device))
-            run = captured[0] if captured else run
+        run: Callable[[], Any] = partial(tape, *old.inputs.split(u[0]))
+        if planner.launch_bound:
+            run = _as_used(run, planner, device)
         new_seconds += shortest(run, device, warm=True)
         if known is None:
             out = torch.zeros(1, old.outputs.n).to(u)
@@ -113,6 +112,15 @@ def _too_slow(held: Held, tapes: dict[str, Tape], planner: Planner, known: float
     if new_seconds > 0.98 * old_seconds:
         return f"takes {new_seconds / old_seconds:.2f} of the time of what it would replace"
     return ""
+
+
+def _as_used(run: Callable[[], Any], planner: Planner, device: torch.device) -> Callable[[], Any]:
+    """What launches it in a graph, if that can be."""
+    try:
+        return _graphs.capture(run, device)[0]
+    except _graphs.NotCapturedError as error:
+        planner.refuse_graphs(str(error))
+        return run
 
 
 def _random(rows: int, layout: Layout) -> torch.Tensor:

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 
 from hessop import _graphs
-from hessop._memory import out_of_memory
 from hessop._space import LocalSpace
 from hessop.krylov.basis import Basis
 from hessop.krylov.projection import Row
@@ -46,7 +45,7 @@ class Steps:
         self._basis = basis
         self._lock = lock
         self._captures = space.captures
-        self._replay: _graphs.Replay[tuple[torch.Tensor, torch.Tensor]] | None = None
+        self._replay: _graphs.Replay | None = None
         self._room: object = None  # what the replay was captured for
         self._seen: object = None
 
@@ -162,7 +161,12 @@ class Steps:
                 return None
             self._capture(inputs, policy.count)
             self._room = room
-        return None if self._replay is None else self._replay(*inputs)
+        if self._replay is None:
+            return None
+        left, numbers = self._replay(*inputs)
+        assert left is not None
+        assert numbers is not None
+        return left, numbers
 
     def _capture(self, inputs: tuple[torch.Tensor, ...], passes: int) -> None:
         """Capture a step of so many passes over all rows that there is room for."""
@@ -180,7 +184,5 @@ class Steps:
         with self._basis.all_room():
             try:
                 self._replay = _graphs.Replay(step, inputs)
-            except RuntimeError as error:
-                if out_of_memory(error):
-                    raise
+            except _graphs.NotCapturedError:
                 self._replay, self._captures = None, False

@@ -167,14 +167,52 @@ class TestVoid:
         assert H.report().notes.count(said) == 1
 
     def test_no_memory_for_it(self, graphs):
-        """Less is kept, as wherever memory runs out."""
+        """What is kept is worth more than a graph of it."""
         model, H = operator(mode="recorded", cuda_graphs=True)
         graphs.error = torch.OutOfMemoryError("out of memory")
-        H @ np.ones(H.shape[0])
-        with pytest.warns(RuntimeWarning, match="Out of memory: nothing is kept"):
+        for _ in range(3):
             found = H @ np.eye(H.shape[0])
         np.testing.assert_allclose(found, dense(model), atol=1e-12)
-        assert H.report().kept == 0
+        assert H.report().kept == 1
+        assert "no CUDA graphs: OutOfMemoryError: out of memory" in H.report().notes
+
+    def test_a_loss_with_a_mask(self, graphs):
+        """Whose host has to know how many examples count."""
+        model, _, (x, y) = mlp()
+
+        def masked(z, y):
+            return torch.nn.functional.cross_entropy(z[y > 0], y[y > 0])
+
+        def weight(batch):
+            return float((batch[1] > 0).sum())
+
+        how = {"weight": weight, "mode": "recorded"}
+        H = hessop.HessianOperator(model, masked, (x, y), cuda_graphs=True, **how)
+        plain = hessop.HessianOperator(model, masked, (x, y), cuda_graphs=False, **how)
+        for _ in range(4):
+            found = H @ np.ones(H.shape[0])
+        np.testing.assert_allclose(found, plain @ np.ones(H.shape[0]), atol=1e-12)
+        assert graphs.captured == 0
+        assert any("no CUDA graphs" in note for note in H.report().notes)
+
+    @pytest.mark.parametrize("rows", [1, 3])
+    def test_columns_come_out_as_rows(self, graphs, rows):
+        """Contiguous, however the vectors lie."""
+        _, H = operator(mode="recorded", cuda_graphs=True)
+        V = torch.ones(H.shape[0], rows, dtype=torch.float64).T
+        for _ in range(4):
+            assert H.product.matmat(V).is_contiguous()
+
+    def test_other_blocks_are_other_graphs(self, graphs):
+        """Those of a width that is in use no more are let go of."""
+        _, H = operator(mode="recorded", cuda_graphs=True)
+        v = np.ones(H.shape[0])
+        for width in (1, 2):
+            H.product._planner.width = width
+            for _ in range(4):
+                H @ v
+        assert len(H.product._replays._captured) == 1
+        assert graphs.captured == 2
 
     def test_a_way_is_timed_as_it_will_be_used(self, graphs):
         """A tape that is slow to launch is fast once it is captured."""

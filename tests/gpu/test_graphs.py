@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -97,33 +99,82 @@ def test_a_model_that_is_trained_on():
     assert (after - before).abs().max() > 1e-3
 
 
-def test_from_another_stream():
-    """Captured on one stream, launched on the caller's, in order with what he does there."""
-    model, data = problem("mlp")
-    loss = nn.CrossEntropyLoss()
-    H = hessop.HessianOperator(model, loss, data, mode="recorded", cuda_graphs=True)
-    V = torch.randn(1, H.shape[0], dtype=torch.float64, device=GPU)
-    expected = H.product.matmat(V)
-    for stream in (torch.cuda.Stream(), torch.cuda.Stream(), torch.cuda.current_stream()):
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                late = torch.zeros_like(V)
-                torch.cuda._sleep(5_000_000)
-                late.copy_(V)
-                found = H.product.matmat(late)
-                late.fill_(torch.nan)
-                torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
+def test_from_other_streams():
+    """Captured on one stream, launched on the callers', by turns and without a look in between."""
+    operators, vectors, expected = [], [], []
+    for name in ("mlp", "cnn"):
+        model, data = problem(name)
+        how = {"mode": "recorded", "cuda_graphs": True}
+        H = hessop.HessianOperator(model, nn.CrossEntropyLoss(), data, **how)
+        vectors.append(torch.randn(1, H.shape[0], dtype=torch.float64, device=GPU))
+        expected.append(H.product.matmat(vectors[-1]))
+        for _ in range(3):
+            H.product.matmat(vectors[-1])
+        operators.append(H)
+    streams, found = (torch.cuda.Stream(), torch.cuda.Stream()), []
+    torch.cuda.synchronize()
+    for turn in range(40):
+        with torch.cuda.stream(streams[turn % 2]):
+            which = turn // 2 % 2
+            torch.cuda._sleep(1_000_000)
+            found.append((which, (turn + 1) * vectors[which]))
+            image = operators[which].product.matmat(found[-1][1])
+            found[-1] = (which, image / (turn + 1))
+    torch.cuda.synchronize()
+    for which, image in found:
+        torch.testing.assert_close(image, expected[which], rtol=0, atol=1e-11)
 
 
-def test_what_looks_at_the_host_is_not_captured():
-    """And leaves the device as it was: single launches go on."""
+@pytest.mark.parametrize("function", [lambda t: (t * float(t.sum()),), lambda t: (t[t > 0],)])
+def test_what_looks_at_the_host_is_not_captured(function):
+    """And leaves the device as it was: everything else goes on."""
     x = torch.ones(3, device=GPU)
-    with pytest.raises(RuntimeError):
-        _graphs.Replay(lambda t: t * float(t.sum()), [x])
-    assert torch.equal(x + 1, torch.full((3,), 2.0, device=GPU))
-    again = _graphs.Replay(lambda t: t * 2, [x])
-    assert again(3 * x).tolist() == [6.0, 6.0, 6.0]
+    with pytest.raises(_graphs.NotCapturedError):
+        _graphs.Replay(function, [x])
+    assert torch.cuda.get_sync_debug_mode() == 0
+    torch.cuda.empty_cache()
+    assert torch.randn(3, device=GPU).isfinite().all()
+    again = _graphs.Replay(lambda t: (t * 2,), [x])
+    assert again(3 * x)[0].tolist() == [6.0, 6.0, 6.0]
+
+
+def test_a_capture_that_is_spoilt_half_way(monkeypatch):
+    """What no check sees beforehand: the allocator is told, and goes on."""
+    monkeypatch.setattr(_graphs, "_no_waits", contextlib.nullcontext)
+    x = torch.ones(3, device=GPU)
+    with pytest.raises(_graphs.NotCapturedError):
+        _graphs.Replay(lambda t: (t * float(t.sum()),), [x])
+    torch.cuda.empty_cache()
+    again = _graphs.Replay(lambda t: (t * 2,), [x])
+    assert again(3 * x)[0].tolist() == [6.0, 6.0, 6.0]
+
+
+def test_a_loss_with_a_mask():
+    """Its products are computed as before, and the report says so."""
+    model, data = problem("mlp")
+
+    def masked(z, y):
+        return nn.functional.cross_entropy(z[y > 0], y[y > 0])
+
+    how = {"mode": "recorded", "weight": lambda batch: float((batch[1] > 0).sum())}
+    H = hessop.HessianOperator(model, masked, data, cuda_graphs=True, **how)
+    plain = hessop.HessianOperator(model, masked, data, cuda_graphs=False, **how)
+    V = torch.randn(1, H.shape[0], dtype=torch.float64, device=GPU)
+    for _ in range(4):
+        torch.testing.assert_close(H.product.matmat(V), plain.product.matmat(V), rtol=0, atol=1e-11)
+    assert any("no CUDA graphs" in note for note in H.report().notes)
+    torch.cuda.empty_cache()
+
+
+def test_memory_does_not_grow_with_captures():
+    """They have one pool in common."""
+    d = torch.linspace(-1, 1, 3000, dtype=torch.float64, device=GPU)
+    A = hessop.TorchOperator(lambda X: d[:, None] * X, 3000, dtype=torch.float64, device=GPU)
+    reserved = []
+    for _ in range(3):
+        hessop.slq(A, n_probes=20, ncv=50, rng=0)
+        reserved.append(torch.cuda.memory_reserved())
+    assert reserved[2] == reserved[1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

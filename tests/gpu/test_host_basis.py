@@ -115,6 +115,7 @@ def test_the_host_is_not_held_up():
     torch.cuda.synchronize()
 
 
+@pytest.mark.filterwarnings("ignore")  # a profiler may have remarks of its own
 def test_pieces_cross_during_the_product():
     """In a trace: copies to the device that lie within the time of a product."""
     from torch.profiler import ProfilerActivity, profile

@@ -111,7 +111,8 @@ class TestOrder:
         model, loss_fn, data = PROBLEMS["mlp"]()
         D = oracles.dense_hessian(model, loss_fn, data)
         batches = [tuple(t.cuda() for t in batch) for batch in cut(data, 3)]
-        A = hessop.HessianOperator(model.cuda(), loss_fn, batches).to_cupy()
+        how = {"mode": "recorded", "cuda_graphs": True}
+        A = hessop.HessianOperator(model.cuda(), loss_fn, batches, **how).to_cupy()
         rows = np.random.default_rng(0).standard_normal((8, len(D)))
         given = [cupy.asarray(row) for row in rows]
         with streams(theirs, ours) as (their_stream, _):
@@ -122,6 +123,7 @@ class TestOrder:
                 assert not their_stream.done
                 found.append(A @ x)
             np.testing.assert_allclose(cupy.stack(found).get(), rows @ D, atol=1e-10)
+        assert A.product._replays._captured
 
     def test_a_late_product(self):
         """One that torch takes its time over."""
@@ -148,11 +150,11 @@ class TestOrder:
 
 
 class TestMemory:
-    @pytest.mark.parametrize("told", [True, False])
-    def test_a_block_that_is_being_read(self, monkeypatch, told):
-        """Is not handed out again; untold, torch's allocator would do just that."""
-        if not told:
-            monkeypatch.setattr(torch.Tensor, "record_stream", lambda t, s: None)
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_a_block_that_is_being_read(self, monkeypatch, waits):
+        """Is not written to before that is done; without the wait at the end it would be."""
+        if not waits:
+            monkeypatch.setattr(_cupy._Lent, "__del__", lambda lent: None)
         with streams("side", "side") as (their_stream, _):
             cupy.cuda.alloc(8 * N)  # memory for the copy, so that no allocation waits
             t = torch.ones(N, dtype=torch.float64, device="cuda")
@@ -163,9 +165,21 @@ class TestMemory:
             del t, y
             other = torch.full((N,), 7.0, dtype=torch.float64, device="cuda")
             assert not their_stream.done
-            assert (other.data_ptr() != place) is told
-            if told:
-                assert float(copy.sum()) == N
+            assert other.data_ptr() == place
+            assert (float(copy.sum()) == N) is waits
+
+    def test_a_stream_that_goes_before_the_array(self):
+        """Is held with it, and waited for in the end."""
+        for _ in range(50):
+            with cupy.cuda.Stream(non_blocking=True) as stream:
+                y = _cupy.give(torch.ones(1000, device="cuda")) + 0.0
+                z = _cupy.give(torch.ones(1000, device="cuda"))
+                stream.synchronize()
+            del stream
+            cupy.cuda.Stream(non_blocking=True)  # may get the same handle
+            assert float(y.sum()) == 1000
+            del z
+        torch.cuda.synchronize()
 
     def test_what_a_foreign_operator_gave(self, solvers):
         """Is read before CuPy, in a stream of its own, writes into the same memory."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -218,15 +219,25 @@ class TestStreams:
         assert world.theirs is world.ours
         assert world.ours.waited_for == []
 
-    def test_torch_is_told_who_reads_its_memory(self, world, operator, monkeypatch):
-        """Its allocator would hand it out again while CuPy's stream still reads."""
-        told = []
-        monkeypatch.setattr(torch.Tensor, "record_stream", lambda t, s: told.append((t, s)))
+    def test_memory_that_cupy_computes_with(self, world):
+        """Goes back when torch's stream waits for CuPy's, which is held until then."""
         world.theirs = Stream(77)
-        y = operator() @ ndarray(X)
-        ((tensor, stream),) = told
-        assert stream is world.theirs
-        assert tensor.data_ptr() == y.data.ptr
+        t = torch.ones(3)
+        y = _cupy.give(t)
+        assert y.data.ptr == t.data_ptr()
+        assert world.ours.waited_for == []
+        stream = weakref.ref(world.theirs)
+        world.theirs = Stream(78)
+        assert stream() is not None
+        del y
+        assert world.ours.waited_for == [77]
+        assert stream() is None
+
+    def test_a_product_in_another_stream(self, world, operator):
+        """Is right, whoever waits for whom."""
+        expected = host(operator() @ ndarray(X))
+        world.theirs = Stream(77)
+        np.testing.assert_array_equal(host(operator() @ ndarray(X)), expected)
 
     def test_settling(self, world):
         """CuPy's stream waits for torch's where they are two."""
