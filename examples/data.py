@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +29,16 @@ def digits() -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.from_numpy(data.target).long()
 
 
-def images(folder: str | Path, name: str = "mnist") -> tuple[torch.Tensor, torch.Tensor]:
-    """The training images of an archive, (n, 784) in [0, 1], and their labels."""
+def images(
+    folder: str | Path, name: str = "mnist", split: str = "train"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images of an archive, "train" or "test", (n, 784) in [0, 1], and their labels."""
     path = Path(folder) / f"{name}.npz"
     if not path.is_file():
         raise FileNotFoundError(f"--data must be a folder that holds {path.name}; got {folder}.")
     with np.load(path) as archive:
-        x = torch.from_numpy(archive["x_train"].reshape(-1, 784)).float() / 255.0
-        return x, torch.from_numpy(archive["y_train"]).long()
+        x = torch.from_numpy(archive[f"x_{split}"].reshape(-1, 784)).float() / 255.0
+        return x, torch.from_numpy(archive[f"y_{split}"]).long()
 
 
 def characters(
@@ -50,9 +53,15 @@ def characters(
     if folder is None:
         text = torch.randint(65, (100_000,), generator=generator)
     else:
-        raw = (Path(folder) / "tinyshakespeare.txt").read_text(encoding="ascii")
-        symbols = {c: i for i, c in enumerate(sorted(set(raw)))}
-        text = torch.tensor([symbols[c] for c in raw])
+        text = _text(Path(folder))
     starts = torch.randint(len(text) - length - 1, (blocks,), generator=generator)
     rows = torch.stack([text[s : s + length + 1] for s in starts.tolist()])
     return rows[:, :-1], rows[:, 1:]
+
+
+@cache
+def _text(folder: Path) -> torch.Tensor:
+    """TinyShakespeare as numbers."""
+    raw = (folder / "tinyshakespeare.txt").read_text(encoding="ascii")
+    symbols = {c: i for i, c in enumerate(sorted(set(raw)))}
+    return torch.tensor([symbols[c] for c in raw])

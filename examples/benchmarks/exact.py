@@ -13,7 +13,7 @@ import scipy.linalg
 import torch
 
 import hessop
-from examples import data
+from examples import data, matrices
 from examples.benchmarks.networks import LOSS, Case
 from examples.models import mlp
 from examples.training import train
@@ -75,18 +75,10 @@ def made_up(n: int) -> Iterator[Known]:
 
 
 def hidden(name: str, w: np.ndarray, dtype: torch.dtype = torch.float32) -> Known:
-    """
-    A dense matrix with these eigenvalues and a uniformly random eigenbasis.
-
-    `synthetic.operator` keeps most of its matrix on the diagonal, which random signs see exactly:
-    an estimate of a trace would look better than it is.
-    """
-    n = len(w)
-    Q, R = np.linalg.qr(np.random.default_rng(list(name.encode())).standard_normal((n, n)))
-    Q *= np.sign(np.diag(R))
-    A = (Q * w) @ Q.T
-    dense = torch.from_numpy((A + A.T) / 2).to(dtype)
-    return Known(f"{name}, n = {n:,}", hessop.aslinearoperator(dense), w)
+    """A dense matrix with these eigenvalues and an eigenbasis that the name seeds."""
+    A = matrices.dense(w, np.random.default_rng(list(name.encode())))
+    operator = hessop.aslinearoperator(torch.from_numpy(A).to(dtype))
+    return Known(f"{name}, n = {len(w):,}", operator, w)
 
 
 def hessians(folder: str | None, cache: Path | None) -> Iterator[Known]:

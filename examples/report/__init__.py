@@ -1,0 +1,1 @@
+"""The report on spectral properties of networks, figure by figure (Ilieva, EPFL 2025)."""

@@ -1,0 +1,49 @@
+"""Figure 4.1: all eigenvalues of the full Hessian, at initialisation and after training."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import hessop.plot
+from examples.report import exact
+from examples.report.hessians import hessian, state
+from examples.report.study import Study
+from examples.report.trained import DATASETS, Dataset
+
+STAGES = ("at initialisation", "after training")
+
+
+def epochs(dataset: Dataset) -> tuple[int, int]:
+    """The two that are looked at."""
+    return 0, dataset.epochs
+
+
+def spectrum(study: Study, dataset: Dataset, epoch: int) -> np.ndarray:
+    """All eigenvalues after some epochs, ascending."""
+    H = hessian(study, dataset, state(study, dataset, epoch))
+    return exact.spectrum(study, f"{dataset.file}-{epoch}", H)
+
+
+def outliers(w: np.ndarray) -> int:
+    """How many lie above the widest relative gap among the forty largest."""
+    top = w[::-1][:40]
+    return int(np.argmax(top[:-1] / top[1:])) + 1
+
+
+def run(study: Study) -> None:
+    """Compute six spectra, draw them, and say how large their parts are."""
+    figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained")
+    rows = []
+    for column, dataset in enumerate(DATASETS):
+        for row, (epoch, stage) in enumerate(zip(epochs(dataset), STAGES, strict=True)):
+            w = spectrum(study, dataset, epoch)
+            ax = hessop.plot.spectrum(w, ax=axes[row, column])
+            ax.set_title(f"{dataset.name}, {stage}")
+            zeros = float((np.abs(w) < 1e-3 * np.abs(w).max()).mean())
+            row_of = [dataset.name, stage, f"{w[-1]:.4f}", f"{w[0]:.4f}", outliers(w)]
+            row_of += [int((w < -1e-8).sum()), f"{100 * zeros:.1f} %", f"{w.sum():.3f}"]
+            rows.append(row_of)
+    study.picture("figure_4_1", figure)
+    header = ["data set", "stage", "largest", "smallest", "outliers", "negative"]
+    study.table("figure_4_1", [*header, "below a thousandth of the largest", "trace"], rows)

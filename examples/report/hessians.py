@@ -1,0 +1,76 @@
+"""Hessians of the report's network, what Lanczos gives of them, and how much of that is right."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+
+import hessop
+from examples.report.counting import from_the_ends
+from examples.report.study import Arrays, Study
+from examples.report.trained import LOSS, Dataset, examples_of, network, training
+
+STEPS = 100
+
+
+def hessian(
+    study: Study,
+    dataset: Dataset,
+    parameters: np.ndarray,
+    rows: np.ndarray | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> hessop.HessianOperator:
+    """Of the mean loss over the training set, or over some of its rows."""
+    x, y = examples_of(study, dataset, "train")
+    if rows is not None:
+        x, y = x[rows], y[rows]
+    return hessop.HessianOperator(
+        network(study, parameters, dtype), LOSS, (x.to(dtype), y), check=False
+    )
+
+
+def state(study: Study, dataset: Dataset, epoch: int, seed: int = 0) -> np.ndarray:
+    """The parameters after some epochs, of a training with a seed."""
+    return training(study, dataset, seed)[f"epoch_{epoch}"]
+
+
+def ritz_values(H: hessop.HessianOperator, seed: int = 0, steps: int = STEPS) -> np.ndarray:
+    """What so many Lanczos steps with full reorthogonalisation give, ascending."""
+    return np.sort(hessop.tridiagonalize(H, None, steps, reorth="full", rng=seed).eigh()[0])
+
+
+def sweep(study: Study, dataset: Dataset, epoch: int) -> np.ndarray:
+    """The Ritz values of the full Hessian after some epochs, (100,)."""
+
+    def compute() -> Arrays:
+        H = hessian(study, dataset, state(study, dataset, epoch))
+        return {"values": ritz_values(H)}
+
+    return study.once(f"ritz-{dataset.file}-{epoch}", compute)["values"]
+
+
+def ends(study: Study, dataset: Dataset, epoch: int, seed: int) -> Arrays:
+    """
+    How many of 100 Ritz values have converged, for one training and one start vector.
+
+    What they are compared with are the ends of the spectrum from a search that goes on until so
+    many eigenvalues have converged, and is checked for those that it may have missed.
+    """
+    name = f"ends-{dataset.file}-{epoch}-{seed}"
+    return study.once(name, partial(_ends, study, dataset, epoch, seed))
+
+
+def _ends(study: Study, dataset: Dataset, epoch: int, seed: int) -> Arrays:
+    H = hessian(study, dataset, state(study, dataset, epoch, seed))
+    theta = ritz_values(H, seed)
+    found = hessop.lanczos(H, study.sized(140, 100), which="BE", tol=1e-9, rng=seed)
+    half = len(found.eigenvalues) // 2
+    low, high = found.eigenvalues[:half], found.eigenvalues[half:]
+    return {
+        "ritz": theta,
+        "ends": found.eigenvalues,
+        "sure": np.array(bool(found.converged.all())),
+        "converged": np.array(from_the_ends(theta, low, high)),
+    }
