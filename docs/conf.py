@@ -42,7 +42,7 @@ extensions = [
     "numpydoc",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_templates", "report/*"]  # tables that pages include
 default_role = "py:obj"
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3

@@ -67,7 +67,7 @@ class EigenResult:
         Whether the residual is at most ``max(tol, noise) * scale``.
     complete : bool
         Whether a check for missing eigenvalues was carried through and found none; False without
-        one. What it proves is `miss_probability`.
+        one. What it proves is `miss_probability`, which may be 1: nothing.
     miss_probability : float
         A bound, over random directions, on the probability that the check overlooked one that is
         orthogonal to all that was searched; 1 where nothing is known.

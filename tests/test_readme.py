@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+
+from tests.test_docs import blocks
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -18,11 +19,11 @@ def test_first_screen_has_the_two_commands():
 
 def test_the_three_uses_run(capsys):
     """The code blocks after the first, one after the other; each at most 18 lines."""
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1:]
-    assert len(blocks) == 3
-    assert max(len(block.strip().splitlines()) for block in blocks) <= 18
+    codes = [code for code, _ in blocks(README)][1:]
+    assert len(codes) == 3
+    assert max(len(code.strip().splitlines()) for code in codes) <= 18
     namespace: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
+    for code in codes:
+        exec(compile(code, "README.md", "exec"), namespace)
     assert namespace["step"].success
     assert "trace:" in capsys.readouterr().out

@@ -155,7 +155,7 @@ def _check_references(value: torch.Tensor, objective: Objective) -> None:
         if id(leaf) in originals and name in objective.space.names:
             raise ValueError(
                 _validation.message(
-                    "loss_fn",
+                    "loss_fn or objective",
                     "reach the parameters through the model",
                     f"a direct reference to {name}",
                     "Look it up in the model each time, as in dict(model.named_parameters()).",

@@ -64,8 +64,9 @@ def eigsh(
         Most restarts, as SciPy counts them: ``ncv + maxiter * (ncv - k)`` products, with SciPy's
         ``ncv`` where none is given. Default ``10 * n``.
     tol : float, optional
-        Relative accuracy: residuals are at most ``tol * max|w|``. 0 (default) is machine
-        precision.
+        Accuracy relative to the operator: residuals are at most ``tol`` times its largest
+        eigenvalue in magnitude, where ARPACK has it relative to each eigenvalue. 0 (default) is
+        machine precision.
     return_eigenvectors : bool, optional
         Whether to return the eigenvectors too. Default True.
     Minv : operator or matrix, shape (n, n), optional

@@ -272,7 +272,7 @@ class TestStrangers:
         """Weight decay over a list of parameters is the commonest: its curvature would be lost."""
         model, loss_fn = direct(form)
         text = "reach the parameters through the model; got a direct reference to 0.weight. Look it"
-        with pytest.raises(ValueError, match=f"^`loss_fn` must {text}"):
+        with pytest.raises(ValueError, match=f"^`loss_fn or objective` must {text}"):
             build(model, loss_fn)
 
     @pytest.mark.parametrize("form", ["factor", "penalty"])
