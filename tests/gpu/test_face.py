@@ -10,31 +10,18 @@ import torch
 
 import hessop
 from tests import oracles
+from tests.cupy_problems import N, definite, symmetric, vectors
 from tests.models import PROBLEMS, cut
 
 cupy = pytest.importorskip("cupy")
 pytestmark = pytest.mark.gpu
 
-N = 60
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
-def symmetric():
-    """A dense symmetric matrix, indefinite, with entries of about one."""
-    A = np.random.default_rng(0).standard_normal((N, N))
-    return (A + A.T) / 2
-
-
-def definite():
-    """A positive definite one."""
-    A = symmetric()
-    return A @ A / N + np.eye(N)
-
-
-def start(k=None, dtype="f8"):
+def start(*how, **more):
     """A start vector, or a block of them, on the device."""
-    size = N if k is None else (N, k)
-    return cupy.asarray(np.random.default_rng(5).standard_normal(size).astype(dtype))
+    return cupy.asarray(vectors(*how, **more))
 
 
 def accuracy(dtype):

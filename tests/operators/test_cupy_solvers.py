@@ -15,9 +15,9 @@ import hessop
 from tests import oracles
 from tests.cupy_arrays import ndarray
 from tests.cupy_on_numpy import installed
+from tests.cupy_problems import N, definite, symmetric, vectors
 from tests.models import PROBLEMS, cut
 
-N = 60
 SINGLE = np.finfo(np.float32).eps
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
@@ -29,22 +29,9 @@ def world():
         yield world
 
 
-def symmetric():
-    """A dense symmetric matrix, indefinite, with entries of about one."""
-    A = np.random.default_rng(0).standard_normal((N, N))
-    return (A + A.T) / 2
-
-
-def definite():
-    """A positive definite one."""
-    A = symmetric()
-    return A @ A / N + np.eye(N)
-
-
-def start(k=None, dtype="f8"):
+def start(*how, **more):
     """A start vector, or a block of them, on the device."""
-    size = N if k is None else (N, k)
-    return ndarray(np.random.default_rng(5).standard_normal(size).astype(dtype))
+    return ndarray(vectors(*how, **more))
 
 
 @pytest.fixture
