@@ -15,7 +15,7 @@ from hessop.curvature.ways import Planner
 Multiply = Callable[..., torch.Tensor]
 """``multiply(V, subset)``: rows over a subset of the parameters."""
 
-# A graph keeps the memory of one product for itself; so many are kept.
+# So many graphs are kept; each has arguments and values of its own, the rest is shared.
 _MOST = 16
 
 

@@ -77,7 +77,7 @@ _HOW = """\
     cuda_graphs : {"auto", True, False}, optional
         Whether the launches of a recorded product, and of the reorthogonalisation in solvers, are
         captured in CUDA graphs. "auto" (default): where launching takes longer than computing.
-        True records products at once, and keeps the memory of each shape that is captured.
+        True records products at once, and captures long ones too, which takes the memory of one.
 """
 
 _ATTRIBUTES = """\

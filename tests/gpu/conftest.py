@@ -51,10 +51,20 @@ def _settled():
 
 @pytest.fixture
 def solvers():
-    """CuPy's, imported where they can be."""
+    """CuPy's, imported where they can be; their own random starts are the same each time."""
+    import cupy
     import cupyx.scipy.sparse.linalg
 
+    cupy.random.seed(0)
     return cupyx.scipy.sparse.linalg
+
+
+@pytest.fixture
+def put():
+    """Makes an array of NumPy one on the first device."""
+    import cupy
+
+    return cupy.asarray
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ import torch
 
 import hessop
 from tests import oracles
-from tests.cupy_problems import N, definite, symmetric, vectors
+from tests.cupy_problems import PRECISIONS, N, Solvers, symmetric, vectors
 from tests.models import PROBLEMS, cut
 
 cupy = pytest.importorskip("cupy")
 pytestmark = pytest.mark.gpu
-
-PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
 def start(*how, **more):
@@ -145,54 +143,8 @@ class TestContract:
         assert y.shape == (N, 4)
 
 
-class TestSolvers:
-    @pytest.mark.parametrize("name", ["cg", "minres", "gmres"])
-    @PRECISIONS
-    def test_systems(self, solvers, operator, name, dtype):
-        """gmres hands the address of what it gets to cuBLAS; minres writes into it."""
-        A = operator(definite(), dtype)
-        b = start(dtype=A.dtype)
-        tol = 1e-12 if dtype == torch.float64 else 1e-5
-        x, info = getattr(solvers, name)(A, b, **{"tol" if name == "minres" else "rtol": tol})
-        assert info == 0
-        expected = np.linalg.solve(definite(), b.get())
-        error = np.linalg.norm(x.get() - expected) / np.linalg.norm(expected)
-        assert error < (1e-10 if dtype == torch.float64 else 1e-3)
-
-    @pytest.mark.parametrize("which", ["LM", "LA", "SA"])
-    @PRECISIONS
-    def test_eigsh(self, solvers, operator, which, dtype):
-        """With its compiled kernel, in either precision."""
-        w = np.linalg.eigvalsh(symmetric())
-        expected = {"LA": w[-3:], "SA": w[:3], "LM": np.sort(w[np.argsort(np.abs(w))[-3:]])}[which]
-        eps = float(torch.finfo(dtype).eps)
-        A = operator(symmetric(), dtype)
-        values, vectors = solvers.eigsh(
-            A, k=3, which=which, v0=start(dtype=A.dtype), tol=100 * eps, maxiter=2000
-        )
-        np.testing.assert_allclose(values.get(), expected, atol=2000 * eps)
-        image = symmetric() @ vectors.get()
-        np.testing.assert_allclose(image, vectors.get() * values.get(), atol=5000 * eps)
-
-    @PRECISIONS
-    def test_svds_of_a_multiple(self, solvers, operator, dtype):
-        """By products with the adjoint of a multiple."""
-        cupy.random.seed(0)  # CuPy's eigsh draws its start from the global state
-        eps = float(torch.finfo(dtype).eps)
-        A = -2 * operator(symmetric(), dtype)
-        _, s, _ = solvers.svds(A, k=3, tol=100 * eps, maxiter=2000)
-        expected = 2 * np.sort(np.abs(np.linalg.eigvalsh(symmetric())))[-3:]
-        np.testing.assert_allclose(np.sort(s.get()), expected, rtol=5000 * eps)
-
-    @pytest.mark.parametrize("k", [1, 3, 20])
-    @PRECISIONS
-    def test_lobpcg(self, solvers, operator, k, dtype):
-        """Blocks, single columns, and the identity where the block is wide."""
-        A = operator(definite(), dtype)
-        tol = 1e-8 if dtype == torch.float64 else 1e-3
-        values, _ = solvers.lobpcg(A, start(k, A.dtype), tol=tol, maxiter=400)
-        expected = np.linalg.eigvalsh(definite())[::-1][:k]
-        np.testing.assert_allclose(np.sort(values.get())[::-1], expected, atol=10 * tol)
+class TestSolvers(Solvers):
+    """With their compiled kernels, and cuBLAS by address."""
 
     @PRECISIONS
     def test_the_hessian_of_a_network(self, solvers, dtype):

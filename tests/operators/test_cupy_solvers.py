@@ -15,11 +15,9 @@ import hessop
 from tests import oracles
 from tests.cupy_arrays import ndarray
 from tests.cupy_on_numpy import installed
-from tests.cupy_problems import N, definite, symmetric, vectors
+from tests.cupy_problems import PRECISIONS, N, Solvers, definite, symmetric, vectors
 from tests.models import PROBLEMS, cut
 
-SINGLE = np.finfo(np.float32).eps
-PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +30,18 @@ def world():
 def start(*how, **more):
     """A start vector, or a block of them, on the device."""
     return ndarray(vectors(*how, **more))
+
+
+@pytest.fixture
+def solvers(world):
+    """CuPy's."""
+    return world.solvers
+
+
+@pytest.fixture
+def put():
+    """Makes an array of NumPy one of the stand-in's."""
+    return ndarray
 
 
 @pytest.fixture
@@ -124,20 +134,8 @@ class TestAlgebra:
             other * operator(symmetric())
 
 
-class TestSystems:
-    @pytest.mark.parametrize("name", ["cg", "minres", "gmres"])
-    @PRECISIONS
-    def test_solvers(self, world, operator, name, dtype):
-        """gmres and minres write into what they get."""
-        A = operator(definite(), dtype)
-        b = start(dtype=A.dtype)
-        tol = 1e-12 if dtype == torch.float64 else 1e-5
-        options = {"tol": tol} if name == "minres" else {"rtol": tol}
-        x, info = getattr(world.solvers, name)(A, b, **options)
-        assert info == 0
-        expected = np.linalg.solve(definite(), b.get())
-        error = np.linalg.norm(x.get() - expected) / np.linalg.norm(expected)
-        assert error < (1e-10 if dtype == torch.float64 else 1e-3)
+class TestSolvers(Solvers):
+    """The installed ones, over NumPy."""
 
     def test_of_a_multiple(self, world, operator):
         """In single precision throughout: their gemv reads float32."""
@@ -147,44 +145,6 @@ class TestSystems:
         np.testing.assert_allclose(
             definite() @ x.get() / 2, start(dtype="f4").get(), rtol=0, atol=1e-2
         )
-
-
-class TestEigenvalues:
-    @pytest.mark.parametrize("which", ["LM", "LA", "SA"])
-    @PRECISIONS
-    def test_eigsh(self, world, operator, which, dtype):
-        """The solver's own Lanczos, in either precision."""
-        w = np.linalg.eigvalsh(symmetric())
-        expected = {"LA": w[-3:], "SA": w[:3], "LM": np.sort(w[np.argsort(np.abs(w))[-3:]])}[which]
-        eps = float(torch.finfo(dtype).eps)
-        A = operator(symmetric(), dtype)
-        values, vectors = world.solvers.eigsh(
-            A, k=3, which=which, v0=start(dtype=A.dtype), tol=100 * eps, maxiter=2000
-        )
-        np.testing.assert_allclose(values.get(), expected, atol=2000 * eps)
-        image = symmetric() @ vectors.get()
-        np.testing.assert_allclose(image, vectors.get() * values.get(), atol=5000 * eps)
-
-    @PRECISIONS
-    def test_svds_of_a_multiple(self, world, operator, dtype):
-        """By products with the adjoint, of which CuPy's own multiples have none."""
-        A = -2 * operator(symmetric(), dtype)
-        eps = float(torch.finfo(dtype).eps)
-        u, s, vt = world.solvers.svds(A, k=3, tol=100 * eps, maxiter=2000)
-        expected = 2 * np.sort(np.abs(np.linalg.eigvalsh(symmetric())))[-3:]
-        np.testing.assert_allclose(np.sort(s.get()), expected, rtol=5000 * eps)
-        image = -2 * symmetric() @ vt.get().T
-        np.testing.assert_allclose(image, u.get() * s.get(), atol=1e4 * eps)
-
-    @pytest.mark.parametrize("k", [1, 3, 20])
-    @PRECISIONS
-    def test_lobpcg(self, world, operator, k, dtype):
-        """Blocks, single columns, and the identity where the block is wide."""
-        A = operator(definite(), dtype)
-        tol = 1e-8 if dtype == torch.float64 else 1e-3
-        values, _ = world.solvers.lobpcg(A, start(k, A.dtype), tol=tol, maxiter=400)
-        expected = np.linalg.eigvalsh(definite())[::-1][:k]
-        np.testing.assert_allclose(np.sort(values.get())[::-1], expected, atol=10 * tol)
 
     @pytest.mark.parametrize("name", ["mlp", "regression"])
     def test_the_hessian_of_a_network(self, world, name):
