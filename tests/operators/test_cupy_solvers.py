@@ -19,7 +19,6 @@ from tests.cupy_problems import PRECISIONS, N, Solvers, definite, symmetric, vec
 from tests.models import PROBLEMS, cut
 
 
-
 @pytest.fixture(autouse=True)
 def world():
     """CuPy's solvers, and arrays over NumPy."""
