@@ -191,6 +191,7 @@ def convergence(t: Tridiagonal, *, exact: ArrayLike | None = None, ax: Axes | No
     ranks = [np.minimum(np.arange(len(w)), np.arange(len(w))[::-1]) for _, w in columns]
     colours = np.concatenate(ranks) % 10
     ax.scatter(x, y, c=colours, cmap="tab10", vmin=0, vmax=9, marker="x", s=12, linewidths=0.8)
+    ax.locator_params(axis="x", integer=True)  # there are no half steps
     if exact is not None:
         ticks = [tick for tick in ax.get_xticks() if 0 < tick <= m]
         ax.set_xticks([*ticks, last], [*(f"{tick:g}" for tick in ticks), "G"])

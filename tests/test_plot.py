@@ -77,6 +77,14 @@ def test_convergence_has_one_column_a_step_and_the_exact_ones_last():
     assert colours.tolist() == [0, 1, 1, 0]
 
 
+def test_convergence_has_ticks_at_whole_steps():
+    """A short sweep leaves room for halves, which there are not."""
+    t = hessop.tridiagonalize(np.diag([1.0, 2.0, 9.0]), np.ones(3), 3)
+    for exact in (None, [1, 2, 9]):
+        ax = hessop.plot.convergence(t, exact=exact)
+        assert all(tick == int(tick) for tick in ax.get_xticks())
+
+
 def test_given_axes_are_drawn_on():
     """Every function draws where it is told to."""
     _, ax = plt.subplots()

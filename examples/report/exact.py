@@ -34,7 +34,9 @@ def _computed(path: Path, H: hessop.HessianOperator) -> Arrays:
         path, mode="r+" if first else "w+", dtype=np.float64, shape=(n, n)
     )
     H.product.expect(n - first)
-    for a in tqdm(range(first, n, _BLOCK), initial=first // _BLOCK, desc=path.stem, leave=False):
+    total = -(-n // _BLOCK)
+    starts = range(first, n, _BLOCK)
+    for a in tqdm(starts, path.stem, total, leave=False, initial=total - len(starts)):
         units = torch.zeros((min(_BLOCK, n - a), n), dtype=torch.float64)
         units[torch.arange(len(units)), a + torch.arange(len(units))] = 1.0
         rows[a : a + _BLOCK] = H.product.matmat(units).numpy()

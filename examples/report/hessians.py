@@ -21,13 +21,21 @@ def hessian(
     parameters: np.ndarray,
     rows: np.ndarray | None = None,
     dtype: torch.dtype = torch.float64,
+    *,
+    batch_size: int | None = None,
+    block_size: int | str = "auto",
 ) -> hessop.HessianOperator:
-    """Of the mean loss over the training set, or over some of its rows."""
+    """Of the mean loss over the training set, or some of its rows; cut into batches, or not."""
     x, y = examples_of(study, dataset, "train")
     if rows is not None:
         x, y = x[rows], y[rows]
+    size = batch_size or len(x)
     return hessop.HessianOperator(
-        network(study, parameters, dtype), LOSS, (x.to(dtype), y), check=False
+        network(study, parameters, dtype),
+        LOSS,
+        list(zip(x.to(dtype).split(size), y.split(size), strict=True)),
+        block_size=block_size,
+        check=False,
     )
 
 

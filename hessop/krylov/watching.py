@@ -31,6 +31,16 @@ class LanczosState:
         How often the basis was restarted.
     auditing : bool
         Whether the set has converged, and is being checked for completeness.
+    ritz_values : ndarray, float64
+        The wanted Ritz values, ascending; fewer than k in the first steps.
+    residuals : ndarray, float64
+        ``||A v - w v||`` of each, by the Lanczos relation.
+    converged : ndarray, bool
+        Which of them have converged.
+
+    Notes
+    -----
+    The last three are computed when they are looked at: a small eigenproblem, and no product.
     """
 
     def __init__(self, search: Search, watcher: Watcher) -> None:
@@ -48,11 +58,7 @@ class LanczosState:
 
     @property
     def ritz_values(self) -> NDArray[np.float64]:
-        """
-        The wanted Ritz values, ascending; fewer than k in the first steps.
-
-        Looking costs a small eigenproblem, and no product.
-        """
+        """The wanted Ritz values, ascending; fewer than k in the first steps."""
         return self._back(self._found.ritz.theta[self._found.chosen])
 
     @property

@@ -11,3 +11,4 @@ from hessop.operators.ggn import GGNOperator as GGNOperator
 from hessop.operators.hessian import HessianOperator as HessianOperator
 from hessop.operators.ntk import NTKOperator as NTKOperator
 from hessop.operators.parts import BlockOperator as BlockOperator
+from hessop.operators.parts import KernelTermOperator as KernelTermOperator

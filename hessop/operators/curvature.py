@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from hessop._precision import float32_precision
 from hessop.curvature.checks import check_curvature
 from hessop.curvature.data import Batches
 from hessop.curvature.forms import Form
+from hessop.curvature.layout import Layout
 from hessop.curvature.parameters import Choice
 from hessop.curvature.product import CurvatureProduct
 from hessop.curvature.report import Report
@@ -21,9 +21,10 @@ from hessop.curvature.ways import DIFFERENCE, settings
 from hessop.operators._gates import check_module, objective_of
 from hessop.operators.face import ProductOperator
 from hessop.operators.parts import BlockOperator
+from hessop.operators.pieces import ParameterVectors
 
 
-class CurvatureOperator(ProductOperator):
+class CurvatureOperator(ParameterVectors, ProductOperator):
     """
     A curvature matrix of a mean (or sum) over all examples.
 
@@ -82,9 +83,8 @@ class CurvatureOperator(ProductOperator):
         super().__init__(CurvatureProduct(objective, batches, make, mean, how, noise, check))
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The chosen parameters in the order of the flat vector."""
-        return self.product.objective.space.names
+    def _layout(self) -> Layout:
+        return self.product.objective.space
 
     @property
     def noise(self) -> float:
@@ -150,8 +150,8 @@ class CurvatureOperator(ProductOperator):
         Returns
         -------
         BlockOperator
-            An operator of its own, with ``names``. It shares what this one keeps, and multiplies
-            with less work.
+            An operator of its own, with ``names``, ``flatten`` and ``unflatten``. It shares what
+            this one keeps, and multiplies with less work.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class CurvatureOperator(ProductOperator):
             If no chosen parameter matches.
         """
         subset = self.product.objective.space.subset(name)
-        return BlockOperator(self.product, subset, subset.n)
+        return BlockOperator(self.product, subset)
 
     def blocks(self, by: str = "layer") -> dict[str, BlockOperator]:
         """
@@ -177,48 +177,4 @@ class CurvatureOperator(ProductOperator):
         """
         _validation.choice("by", by, ("layer", "parameter"))
         groups = self.product.objective.space.groups(by)
-        return {
-            name: BlockOperator(self.product, subset, subset.n) for name, subset in groups.items()
-        }
-
-    def flatten(self, tree: Mapping[str, Any] | Iterable[Any]) -> Any:
-        """
-        One vector from values for each parameter.
-
-        Parameters
-        ----------
-        tree : mapping or iterable
-            Arrays by parameter name, or in the order of ``names``, each of its parameter's shape.
-
-        Returns
-        -------
-        ndarray, cupy.ndarray or torch.Tensor, shape (n,)
-            Torch for torch, CuPy for CuPy, NumPy for the rest.
-
-        Raises
-        ------
-        ValueError
-            If a name is missing or a shape is wrong.
-        """
-        return self.product.objective.space.flatten(tree)
-
-    def unflatten(self, v: Any) -> dict[str, Any]:
-        """
-        Values for each parameter from one vector.
-
-        Parameters
-        ----------
-        v : ndarray, cupy.ndarray or torch.Tensor, shape (n,)
-            For instance an eigenvector.
-
-        Returns
-        -------
-        dict of str to ndarray, cupy.ndarray or torch.Tensor
-            By parameter name, in the parameters' shapes, as views of `v`.
-
-        Raises
-        ------
-        ValueError
-            If `v` has another length or is not finite.
-        """
-        return self.product.objective.space.unflatten(v)
+        return {name: BlockOperator(self.product, subset) for name, subset in groups.items()}

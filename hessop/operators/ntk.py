@@ -18,7 +18,7 @@ from hessop.curvature.ways import settings
 from hessop.operators._documents import documented
 from hessop.operators._gates import check_module, objective_of
 from hessop.operators.face import ProductOperator
-from hessop.operators.parts import BlockOperator
+from hessop.operators.parts import KernelTermOperator
 
 
 @documented
@@ -133,7 +133,7 @@ class NTKOperator(ProductOperator):
         """
         return self.product.report()
 
-    def block(self, name: Choice) -> BlockOperator:
+    def block(self, name: Choice) -> KernelTermOperator:
         """
         The kernel of some of the parameters; those of a partition add up to the whole.
 
@@ -144,7 +144,7 @@ class NTKOperator(ProductOperator):
 
         Returns
         -------
-        BlockOperator
+        KernelTermOperator
             An operator of the same side, which shares what this one keeps.
 
         Raises
@@ -152,9 +152,10 @@ class NTKOperator(ProductOperator):
         ValueError
             If no chosen parameter matches.
         """
-        return BlockOperator(self.product, self.product.objective.space.subset(name), self.shape[0])
+        subset = self.product.objective.space.subset(name)
+        return KernelTermOperator(self.product, subset, self.shape[0])
 
-    def blocks(self, by: str = "layer") -> dict[str, BlockOperator]:
+    def blocks(self, by: str = "layer") -> dict[str, KernelTermOperator]:
         """
         The kernels of a partition of the parameters.
 
@@ -165,13 +166,13 @@ class NTKOperator(ProductOperator):
 
         Returns
         -------
-        dict of str to BlockOperator
+        dict of str to KernelTermOperator
             By name of module or parameter.
         """
         _validation.choice("by", by, ("layer", "parameter"))
         groups = self.product.objective.space.groups(by)
         side = self.shape[0]
-        return {name: BlockOperator(self.product, s, side) for name, s in groups.items()}
+        return {name: KernelTermOperator(self.product, s, side) for name, s in groups.items()}
 
 
 class Predict:

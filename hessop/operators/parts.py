@@ -1,4 +1,4 @@
-"""The diagonal blocks of a curvature matrix."""
+"""Parts of a curvature matrix: over some of the parameters, or due to them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 
 from hessop import _exchange
 from hessop._product import Product
-from hessop.curvature.layout import Subset
+from hessop.curvature.layout import Layout, Subset
 from hessop.operators.face import ProductOperator
+from hessop.operators.pieces import ParameterVectors
 
 
 class _Divisible(Protocol):
@@ -25,8 +26,8 @@ class _Divisible(Protocol):
     def floor(self) -> float: ...
 
 
-class BlockProduct(Product):
-    """``V -> V C_bb`` for a subset b of the parameters, with what the whole product keeps."""
+class PartProduct(Product):
+    """The product of a part, with what the whole product keeps; its vectors have `side` entries."""
 
     def __init__(self, whole: _Divisible, subset: Subset, side: int) -> None:
         super().__init__(side, _exchange.face_dtype(subset.dtype), whole.device)
@@ -46,7 +47,7 @@ class BlockProduct(Product):
         return self._whole.multiply(V, self._subset)
 
 
-class BlockOperator(ProductOperator):
+class BlockOperator(ParameterVectors, ProductOperator):
     """
     A diagonal block of a curvature matrix, over some of its parameters.
 
@@ -56,8 +57,6 @@ class BlockOperator(ProductOperator):
         The product of the whole matrix, whose graphs are shared.
     subset : Subset
         Which parameters.
-    side : int
-        The length of the block's vectors.
 
     Attributes
     ----------
@@ -65,11 +64,36 @@ class BlockOperator(ProductOperator):
         The parameters in the order of the block's vectors.
     """
 
-    def __init__(self, whole: _Divisible, subset: Subset, side: int) -> None:
-        super().__init__(BlockProduct(whole, subset, side))
+    def __init__(self, whole: _Divisible, subset: Subset) -> None:
+        super().__init__(PartProduct(whole, subset, subset.n))
         self._subset = subset
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The parameters in the order of the block's vectors."""
-        return self._subset.names
+    def _layout(self) -> Layout:
+        return self._subset
+
+
+class KernelTermOperator(ProductOperator):
+    """
+    A term of the tangent kernel, due to some of the parameters.
+
+    Its vectors are over outputs, like those of the whole, so there is nothing to cut by name.
+
+    Parameters
+    ----------
+    whole : NTKProduct
+        The product of the whole kernel, whose graphs are shared.
+    subset : Subset
+        Which parameters.
+    side : int
+        How many outputs there are.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Those parameters.
+    """
+
+    def __init__(self, whole: _Divisible, subset: Subset, side: int) -> None:
+        super().__init__(PartProduct(whole, subset, side))
+        self.names = subset.names

@@ -592,6 +592,21 @@ class TestBlocks:
         with pytest.raises(TypeError, match=re.escape(f"or None; got {name!r}.")):
             A.block(name)
 
+    def test_vectors_are_cut_by_name(self):
+        """As the whole cuts its own: the pieces of a block are those of the whole."""
+        A = hessop.HessianOperator(*mlp())
+        v = np.random.default_rng(0).standard_normal(A.shape[0])
+        pieces, block = A.unflatten(v), A.block("*bias")
+        part = block.flatten(pieces)
+        assert part.shape == (block.shape[0],)
+        cut = block.unflatten(part)
+        assert tuple(cut) == block.names == ("0.bias", "2.bias")
+        for name, piece in cut.items():
+            np.testing.assert_array_equal(piece, pieces[name])
+        text = f"`v` must have shape ({block.shape[0]},)"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            block.unflatten(v)
+
     def test_frozen_parameters_that_were_chosen(self):
         """By what was chosen, not by what is trained."""
         model, loss_fn, data = mlp()

@@ -293,6 +293,13 @@ class TestBlocks:
         total = sum(block @ V for block in K.blocks().values())
         np.testing.assert_allclose(total, expected() @ V, atol=1e-12)
 
+    def test_nothing_to_cut(self):
+        """Vectors of a block are over outputs, as those of the whole."""
+        K = hessop.NTKOperator(mlp()[0], X)
+        for operator in (K, K.block("0")):
+            assert not hasattr(operator, "flatten")
+            assert not hasattr(operator, "unflatten")
+
     def test_a_tied_parameter(self):
         """Both uses in one block."""
         model, _, (x, _) = tied()
