@@ -7,7 +7,7 @@ import numpy as np
 
 import hessop.plot
 from examples.report import exact
-from examples.report.hessians import hessian, state
+from examples.report.hessians import CACHED, hessian, state
 from examples.report.study import Study
 from examples.report.trained import DATASETS, Dataset
 
@@ -21,9 +21,9 @@ def epochs(dataset: Dataset) -> tuple[int, int]:
 
 def spectrum(study: Study, dataset: Dataset, epoch: int) -> np.ndarray:
     """All eigenvalues after some epochs, ascending."""
-    # Intermediate results that fit into a cache: less than half the time of all examples at once.
+    # Batches and blocks of these sizes: less than half the time of all examples at once.
     parameters = state(study, dataset, epoch)
-    H = hessian(study, dataset, parameters, batch_size=4_000, block_size=16)
+    H = hessian(study, dataset, parameters, batch_size=CACHED, block_size=16)
     return exact.spectrum(study, f"{dataset.file}-{epoch}", H)
 
 
