@@ -12,6 +12,7 @@ import torch
 from hessop import _validation
 from hessop.curvature.data import Batches, tensors
 from hessop.curvature.diagnosis import failing_layer
+from hessop.curvature.dropout import refuse_dropout
 from hessop.curvature.gauss_newton import JacobianLocal
 from hessop.curvature.graph import coarsest, ends_early, leaves_of
 from hessop.curvature.guards import recording
@@ -22,8 +23,6 @@ from hessop.curvature.store import Make
 
 Smaller = Callable[[Any], Any]
 """Gives a batch, or as much of it as is to be looked at."""
-
-_WITH_DROPOUT = (torch.nn.MultiheadAttention, torch.nn.RNNBase)
 
 
 @recording()
@@ -75,7 +74,7 @@ def check_determinism(objective: Objective, data: Batches, make: Make, smaller: 
     Returns the map of the first batch, or of what `smaller` makes of it.
     """
     device = objective.space.device
-    _check_dropout(objective.model)
+    refuse_dropout(objective.model)
     first = next(iter(data))
     with _other_random_numbers(device):
         second = next(iter(data))
@@ -108,23 +107,6 @@ def _other_random_numbers(device: torch.device) -> Iterator[None]:
         torch.rand(1)
         torch.rand(1, device=device)
         yield
-
-
-def _check_dropout(model: torch.nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
-            active = module.training and module.p > 0
-        else:
-            active = isinstance(module, _WITH_DROPOUT) and module.training and module.dropout > 0
-        if active:
-            raise ValueError(
-                _validation.message(
-                    "model",
-                    "compute the same function at every call",
-                    f"{name or 'a model'} ({type(module).__name__}) with dropout in train mode",
-                    "Call model.eval() first. check=False skips this check.",
-                )
-            )
 
 
 def _check_batches(first: Any, second: Any, name: str) -> None:

@@ -48,7 +48,7 @@ class NTKProduct(BatchedProduct):
         ends = torch.tensor([0, *(layout.n for layout in self._layouts)]).cumsum(0).tolist()
         self._parts = [slice(a, b) for a, b in pairwise(ends)]
         # A batch cut into pieces would have several parts of the vector.
-        store = Store(objective, data, _make, settings, divisible=False)
+        store = Store(objective, data, _make, settings, checked, divisible=False)
         super().__init__(objective, ends[-1], store)
 
     def _multiply(self, V: torch.Tensor, subset: Subset) -> torch.Tensor:

@@ -42,7 +42,7 @@ class CurvatureProduct(BatchedProduct):
     noise : float, optional
         The noise of a product where it is known already.
     checked : bool, optional
-        Whether solvers may have the noise measured.
+        Whether solvers may have the noise measured, and dropout in train mode is refused.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CurvatureProduct(BatchedProduct):
         noise: float | None = None,
         checked: bool = False,
     ) -> None:
-        store = Store(objective, data, make, settings)
+        store = Store(objective, data, make, settings, checked)
         super().__init__(objective, objective.space.n, store)
         self.mean = mean
         self._noise = noise

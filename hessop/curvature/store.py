@@ -13,6 +13,7 @@ from hessop import _memory, _validation
 from hessop._progress import shown
 from hessop.curvature import microbatch
 from hessop.curvature.data import Batches, tensors
+from hessop.curvature.dropout import refuse_dropout
 from hessop.curvature.graph import nodes
 from hessop.curvature.kept import KeptMap
 from hessop.curvature.local import Local
@@ -64,9 +65,11 @@ class Store:
         data: Batches,
         make: Make,
         settings: Settings,
+        checked: bool = False,
         *,
         divisible: bool = True,
     ) -> None:
+        self._checked = checked
         self._divisible = divisible
         self.objective = objective
         self.data = data
@@ -113,6 +116,8 @@ class Store:
         if self.built_from is not None and self.built_from.holds():
             return self.built_from.asked()
         self.forget()
+        if self._checked:  # modules may be in another mode than when the model was checked
+            refuse_dropout(self.objective.model)
         return lambda: True
 
     def leaves(self) -> list[torch.Tensor]:

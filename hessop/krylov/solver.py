@@ -94,11 +94,12 @@ def collected(found: Found, sweep: Sweep, goal: Goal) -> tuple[EigenResult, torc
     rounding = sweep.rounding
     found = replace(found, chosen=np.sort(found.chosen))
     residuals = found.ritz.residuals[found.chosen]
+    scale = max(rounding.scale, found.ritz.largest)  # both are lower bounds of the norm
     result = EigenResult(
         eigenvalues=found.ritz.theta[found.chosen],
         eigenvectors=None,
         residuals=residuals,
-        error_bounds=error_bounds(found, rounding.noise * rounding.scale, goal.which),
+        error_bounds=error_bounds(found, rounding.noise * scale, goal.which),
         converged=residuals <= found.limit,
         complete=found.complete,
         miss_probability=found.miss_probability,

@@ -58,7 +58,7 @@ def solve_two_pass(
         eigenvalues=found.theta,
         eigenvectors=None,
         residuals=residuals,
-        error_bounds=residuals + rounding.noise * rounding.scale,
+        error_bounds=residuals + rounding.noise * max(rounding.scale, found.largest),
         converged=residuals <= found.limit,
         complete=False,
         n_matvec=sweep.steps + again.steps,

@@ -66,7 +66,8 @@ _HOW = """\
     check : bool, optional
         Whether to look for what would make the objective ill-defined (dropout in train mode,
         shuffled data, other randomness, layers without a second derivative), at the cost of two
-        forward passes, one gradient and two products for the first batch. Default True.
+        forward passes, one gradient and two products for the first batch; and again for dropout
+        whenever the model has changed. Default True.
     progress : bool, optional
         Whether passes over the batches show a bar.
     precision : {"highest", "high", "medium"}, optional

@@ -107,6 +107,27 @@ class TestDropout:
         with pytest.raises(ValueError, match=r"got 2 \(Dropout\) with dropout in train mode"):
             build(model)
 
+    @pytest.mark.parametrize("mode", ["auto", "kept", "recorded", "reverse-over-reverse", "finite-difference"])
+    def test_switched_on_later_it_is_refused(self, mode):
+        """As by a training loop between two measurements; back in eval mode all is as before."""
+        model = network(nn.Dropout(0.5)).eval()
+        H = build(model, mode=mode)
+        kernel = hessop.NTKOperator(model, X, mode=mode)
+        before = product(H), product(kernel)
+        asked = [H.loss, H.gradient, lambda: product(H), lambda: product(kernel)]
+        asked.append(lambda: product(H.block("0")))
+        for ask in asked:
+            model.train()
+            with pytest.raises(ValueError, match=r"with dropout in train mode"):
+                ask()
+            model.eval()
+            ask()
+        np.testing.assert_allclose(product(H), before[0], rtol=1e-12)
+        np.testing.assert_allclose(product(kernel), before[1], rtol=1e-12)
+        unchecked = build(model, mode=mode, check=False)
+        model.train()
+        product(unchecked)
+
     def test_a_model_that_is_dropout(self):
         """A model without a name."""
         model = nn.Dropout(0.5)
