@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 
 import hessop
 from examples import matrices
-from examples.report import counting, figure_3_2, figure_3_3, figure_3_5
+from examples.report import counting, figure_3_2, figure_3_3, figure_3_5, figure_4_1
 from examples.report.study import Study
 from examples.report.sweeps import VARIANTS, Problem
 
@@ -128,3 +128,9 @@ def test_counted_from_the_ends():
     assert counting.from_the_ends(theta, w, w) == 4
     assert counting.from_the_ends(theta, w[:1], w[-1:]) == 2
     assert counting.from_the_ends(w, w, w) == 2 * len(w)
+
+
+def test_outliers():
+    """Those above the widest gap, which is not looked for among the first four."""
+    w = np.r_[np.full(30, 0.1), np.linspace(1.0, 2.0, 9), 20.0]
+    assert figure_4_1.outliers(w) == (10, pytest.approx(10.0))

@@ -27,10 +27,12 @@ def spectrum(study: Study, dataset: Dataset, epoch: int) -> np.ndarray:
     return exact.spectrum(study, f"{dataset.file}-{epoch}", H)
 
 
-def outliers(w: np.ndarray) -> int:
-    """How many lie above the widest relative gap among the forty largest."""
-    top = w[::-1][:40]
-    return int(np.argmax(top[:-1] / top[1:])) + 1
+def outliers(w: np.ndarray) -> tuple[int, float]:
+    """How many lie above the widest gap, more than four and at most twenty; and its ratio."""
+    top = w[::-1][4:21]
+    ratios = top[:-1] / top[1:]
+    widest = int(np.argmax(ratios))
+    return widest + 5, float(ratios[widest])
 
 
 def run(study: Study) -> None:
@@ -43,9 +45,10 @@ def run(study: Study) -> None:
             ax = hessop.plot.spectrum(w, ax=axes[row, column])
             ax.set_title(f"{dataset.name}, {stage}")
             zeros = float((np.abs(w) < 1e-3 * np.abs(w).max()).mean())
-            row_of = [dataset.name, stage, f"{w[-1]:.4f}", f"{w[0]:.4f}", outliers(w)]
+            count, gap = outliers(w)
+            row_of = [dataset.name, stage, f"{w[-1]:.4f}", f"{w[0]:.4f}", f"{count} ({gap:.2f})"]
             row_of += [int((w < -1e-8).sum()), f"{100 * zeros:.1f} %", f"{w.sum():.3f}"]
             rows.append(row_of)
     study.picture("figure_4_1", figure)
-    header = ["data set", "stage", "largest", "smallest", "outliers", "negative"]
+    header = ["data set", "stage", "largest", "smallest", "outliers (gap)", "negative"]
     study.table("figure_4_1", [*header, "below a thousandth of the largest", "trace"], rows)

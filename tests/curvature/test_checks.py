@@ -107,7 +107,9 @@ class TestDropout:
         with pytest.raises(ValueError, match=r"got 2 \(Dropout\) with dropout in train mode"):
             build(model)
 
-    @pytest.mark.parametrize("mode", ["auto", "kept", "recorded", "reverse-over-reverse", "finite-difference"])
+    @pytest.mark.parametrize(
+        "mode", ["auto", "kept", "recorded", "reverse-over-reverse", "finite-difference"]
+    )
     def test_switched_on_later_it_is_refused(self, mode):
         """As by a training loop between two measurements; back in eval mode all is as before."""
         model = network(nn.Dropout(0.5)).eval()
