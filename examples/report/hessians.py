@@ -14,7 +14,7 @@ from examples.report.trained import LOSS, Dataset, examples_of, network, trainin
 
 STEPS = 100
 CACHED = 4_000  # examples whose intermediate results fit into a cache, which makes products faster
-_A_SIDE = 50  # eigenvalues
+_SOUGHT = 25, 70  # eigenvalues at either end, to begin with
 
 
 def hessian(
@@ -76,12 +76,24 @@ def _ends(study: Study, dataset: Dataset, epoch: int, seed: int) -> Arrays:
     parameters = state(study, dataset, epoch, seed)
     H = hessian(study, dataset, parameters, batch_size=CACHED)
     theta = ritz_values(H, seed)
-    # Residuals of a tenth of what counts as close, or less; their error is about the square.
-    found = hessop.lanczos(H, 2 * _A_SIDE, which="BE", tol=1e-7, rng=seed)
-    low, high = found.eigenvalues[:_A_SIDE], found.eigenvalues[_A_SIDE:]
+    k, m = _SOUGHT
+    while True:
+        # Residuals of a tenth of what counts as close, or less; their error is about the square.
+        found = hessop.lanczos(H, k + m, which=partial(_by_rank, k, m), tol=1e-7, rng=seed)
+        low, high = found.eigenvalues[:k], found.eigenvalues[k:]
+        counts = from_the_ends(theta, low, high[:0]), from_the_ends(theta, low[:0], high)
+        if counts[0] < k and counts[1] < m:
+            break
+        k, m = 2 * k, 2 * m
     return {
         "ritz": theta,
         "ends": found.eigenvalues,
         "sure": np.array(bool(found.converged.all())),
-        "converged": np.array(from_the_ends(theta, low, high)),
+        "converged": np.array(sum(counts)),
     }
+
+
+def _by_rank(k: int, m: int, theta: np.ndarray) -> np.ndarray:
+    """Scores, of which the highest belong to the k smallest and the m largest values."""
+    rank = np.argsort(np.argsort(theta)) + 1
+    return -np.minimum(rank / k, (len(theta) + 1 - rank) / m)
