@@ -60,6 +60,16 @@ def test_no_quadratic_bound_for_what_lies_at_the_border():
     assert distances(result.eigenvalues, spectrum)[0] <= result.error_bounds[0]
 
 
+@pytest.mark.parametrize("reorth", ["double", "none"])
+def test_no_error_bound_is_below_the_noise(reorth):
+    """Relative to the largest eigenvalue, which a few products with unit vectors need not show."""
+    bulk = np.random.default_rng(0).uniform(-1, 1, 490)
+    A = synthetic.operator(np.append(bulk, np.linspace(2, 6, 10)), dtype=torch.float32, rng=0)
+    result = hessop.lanczos(A, k=1, which="LA", reorth=reorth, rng=0)
+    assert result.scale == pytest.approx(6.0, rel=1e-5)
+    assert (result.error_bounds >= result.noise * result.scale).all()
+
+
 def test_rounding_of_restarts_is_noise():
     """It adds up at random."""
     result = hessop.lanczos(synthetic.operator("gaussian", 400, rng=0), 6, ncv=21, rng=0)
