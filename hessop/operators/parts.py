@@ -62,6 +62,17 @@ class BlockOperator(ParameterVectors, ProductOperator):
     ----------
     names : tuple of str
         The parameters in the order of the block's vectors.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import hessop
+    >>> x, y = torch.randn(20, 4), torch.randn(20, 2)
+    >>> H = hessop.HessianOperator(torch.nn.Linear(4, 2), torch.nn.MSELoss(), (x, y))
+    >>> block = H.block("bias")
+    >>> v = block @ [1.0, 0.0]
+    >>> block.names, block.unflatten(v)["bias"].shape
+    (('bias',), (2,))
     """
 
     def __init__(self, whole: _Divisible, subset: Subset) -> None:
@@ -92,6 +103,15 @@ class KernelTermOperator(ProductOperator):
     ----------
     names : tuple of str
         Those parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import hessop
+    >>> K = hessop.NTKOperator(torch.nn.Linear(4, 2), torch.randn(20, 4))
+    >>> term = K.block("bias")
+    >>> term.names, term.shape == K.shape
+    (('bias',), True)
     """
 
     def __init__(self, whole: _Divisible, subset: Subset, side: int) -> None:
